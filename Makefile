@@ -1,0 +1,50 @@
+# Every target does its own set-up in .venv, from PyPI alone (test-system adds Debian packages).
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: demo test test-all test-system lint format bench clean
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.ready-htp: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[htp]'
+	@touch $@
+
+.venv/.ready-dev: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[htp,dev]'
+	@touch $@ .venv/.ready-htp
+
+.venv/.ready-all: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) --editable '.[htp,dev,realmodels]'
+	@touch $@ .venv/.ready-dev .venv/.ready-htp
+
+demo: .venv/.ready-htp
+	$(BIN)/chipdrift demo -o runs/demo
+
+test: .venv/.ready-dev
+	$(BIN)/python -m pytest -n 2 -m "not slow and not system"
+
+test-all: .venv/.ready-all
+	$(BIN)/python -m pytest -n 2 -m "not system"
+
+test-system: .venv/.ready-dev
+	scripts/install-debian chromium
+	$(BIN)/python -m pytest -m system
+
+lint: .venv/.ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: .venv/.ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.ready-dev
+	$(BIN)/python bench/run.py
+
+clean:
+	rm -rf .venv runs

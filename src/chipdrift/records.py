@@ -1,0 +1,270 @@
+"""The frozen values that travel between stages.
+
+Everything here is plain data: it can be written as JSON and read back without loss. Field names are
+the ones that ``chipdrift matrix --json`` prints, so a change here is a change of the public format
+and of :data:`SCHEMA_VERSION`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+
+Evidence = Literal[
+    "device",
+    "reported",
+    "vendor-simulator",
+    "emulated-runtime",
+    "host-runtime",
+    "prediction",
+    "hypothesis",
+]
+Status = Literal["ok", "unsupported", "failed"]
+
+
+class Record(BaseModel):
+    """A frozen value with no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TensorSpec(Record):
+    """One input or output of a model: ``dtype`` is NumPy's name; a dynamic dimension is None."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | None, ...]
+
+
+class Quantizer(Record):
+    """How a tensor's integers become real numbers: ``real = (integer - zero_point) * scale``."""
+
+    scale: tuple[float, ...]
+    zero_point: tuple[int, ...]
+    dtype: str
+    axis: int | None = None
+
+
+class ModelInfo(Record):
+    """A model file. ``sha256`` covers the file and its external data."""
+
+    name: str
+    sha256: str
+    opset: int
+    nodes: int
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class DataInfo(Record):
+    """A set of samples. ``sha256`` covers every sample and label in order."""
+
+    name: str
+    sha256: str
+    samples: int
+    labels: bool
+
+
+class CalibrationInfo(Record):
+    """The samples that set the ranges. ``overlap`` counts those also in the evaluation data."""
+
+    name: str
+    sha256: str
+    samples: int
+    overlap: int
+
+
+class Interval(Record):
+    """A figure with its 95 % interval. ``low`` and ``high`` are None where none can be given."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+class MetricResult(Interval):
+    """The task's metric on one cell."""
+
+    name: str
+
+
+class Delta(Interval):
+    """A cell's metric minus the baseline's, on the same samples.
+
+    ``p_value`` is of the paired test; ``p_holm`` is corrected for all cells of the matrix;
+    ``significant`` is ``p_holm < 0.05`` and the only ground on which a difference is called real.
+    """
+
+    p_value: float
+    p_holm: float
+    significant: bool
+
+
+class Lsb(Record):
+    """Distance of two sets of integers in units of the output quantizer's step."""
+
+    max: int
+    mean: float
+
+
+class NodePlace(Record):
+    """One node that left the NPU."""
+
+    node: str
+    op: str
+    reason: str | None = None
+
+
+class Placement(Record):
+    """Which processor ran the nodes.
+
+    ``npu`` and ``cpu`` count the model's nodes without Quantize and Dequantize. ``graph_io`` counts
+    the quantization of the graph's own inputs and outputs on the CPU, which is by design;
+    ``conversions`` counts all other Quantize and Dequantize nodes on the CPU. ``fallback`` lists
+    every node of a target with an NPU that ran on the CPU.
+    """
+
+    npu: int
+    cpu: int
+    graph_io: int = 0
+    conversions: int = 0
+    fallback: tuple[NodePlace, ...] = ()
+
+
+class Cell(Record):
+    """One scheme on one target.
+
+    ``metric`` and what follows is None unless ``status`` is ``ok``. ``seconds`` is this host's time
+    for the cell's own samples: no phone's latency. ``copied_from`` names the target whose answers
+    stand in for this one's beyond the first ``audited`` samples.
+    """
+
+    scheme: str
+    target: str
+    evidence: Evidence
+    status: Status
+    reason: str | None = None
+    samples: int = 0
+    measured: int = 0
+    metric: MetricResult | None = None
+    delta: Delta | None = None
+    agreement: float | None = None
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    sqnr_db: float | None = None
+    lsb: Lsb | None = None
+    placement: Placement | None = None
+    versions: dict[str, str] = {}
+    options: dict[str, str] = {}
+    seconds: float | None = None
+    copied_from: str | None = None
+    audited: int | None = None
+    model_sha256: str | None = None
+    log: str | None = None
+
+
+class Pair(Record):
+    """Two targets under one scheme: ``agreement`` is the share of samples with the same answer."""
+
+    scheme: str
+    a: str
+    b: str
+    samples: int
+    agreement: float
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    identical: float
+    lsb: Lsb | None = None
+    max_abs: float | None = None
+    measured: int = 0
+
+
+class Group(Record):
+    """Targets whose outputs are bitwise identical on this data under one scheme.
+
+    ``measured`` is the number of samples that every one of them ran itself.
+    """
+
+    scheme: str
+    targets: tuple[str, ...]
+    samples: int
+    measured: int
+
+
+class Parting(Record):
+    """A sample on which targets part under one scheme: each target's answer, in words."""
+
+    scheme: str
+    sample: int
+    label: str | None
+    answers: dict[str, str]
+
+
+class SchemeInfo(Record):
+    """A scheme as it was applied: its TOML's hash and what was done to the model."""
+
+    name: str
+    description: str
+    sha256: str
+    model_sha256: str | None = None
+    file: str | None = None
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Host(Record):
+    """The machine that measured."""
+
+    cpu: str
+    isa: tuple[str, ...]
+    cores: int
+    system: str
+    python: str
+
+
+class MetricInfo(Record):
+    """The metric of a matrix; ``answer`` says what counts as "the same answer" in agreements."""
+
+    name: str
+    higher_is_better: bool
+    answer: str
+    output: str
+    interval: str
+    test: str
+
+
+class Baseline(Record):
+    """The float model on ``ort:cpu``, against which every cell is set."""
+
+    scheme: str
+    target: str
+    metric: MetricResult | None
+    samples: int
+    versions: dict[str, str] = {}
+
+
+class Matrix(Record):
+    """Everything ``chipdrift matrix`` found: what ``--json`` prints and the report reads."""
+
+    schema_version: int = SCHEMA_VERSION
+    chipdrift: str
+    created: str
+    model: ModelInfo
+    data: DataInfo
+    calibration: CalibrationInfo | None
+    metric: MetricInfo
+    baseline: Baseline
+    schemes: tuple[SchemeInfo, ...]
+    targets: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    pairs: tuple[Pair, ...]
+    groups: tuple[Group, ...]
+    partings: tuple[Parting, ...]
+    parted: int
+    audit: int | None
+    complete: bool
+    warnings: tuple[str, ...]
+    host: Host
