@@ -1,0 +1,59 @@
+"""What a QDQ model says of its own quantization."""
+
+from __future__ import annotations
+
+import onnx
+from onnx import numpy_helper
+
+from chipdrift.records import Quantizer
+
+# Ops that move integers about without changing them.
+_MOVES = frozenset({"Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"})
+
+
+def is_quantized(proto: onnx.ModelProto) -> bool:
+    """Whether the model holds Quantize or Dequantize nodes."""
+    return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in proto.graph.node)
+
+
+def output_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
+    """The quantizer of each graph output that a DequantizeLinear makes, by output name.
+
+    Ops that only move data between the DequantizeLinear and the output are looked through, where
+    the scale is per tensor. An output without a quantizer is absent.
+    """
+    makers = {out: node for node in proto.graph.node for out in node.output}
+    constants = {init.name: init for init in proto.graph.initializer}
+    found: dict[str, Quantizer] = {}
+    for value in proto.graph.output:
+        node, moved = makers.get(value.name), False
+        while node is not None and node.op_type in _MOVES:
+            node, moved = makers.get(node.input[0]), True
+        if node is None or node.op_type != "DequantizeLinear":
+            continue
+        quantizer = _quantizer(node, constants)
+        if quantizer is not None and not (moved and len(quantizer.scale) > 1):
+            found[value.name] = quantizer
+    return found
+
+
+def _quantizer(
+    node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
+) -> Quantizer | None:
+    scale = constants.get(node.input[1])
+    if scale is None or any(a.name == "block_size" and a.i for a in node.attribute):
+        return None
+    zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    scales = numpy_helper.to_array(scale).astype("float64").reshape(-1)
+    if zero is None:
+        zeros, dtype = [0] * len(scales), "uint8"
+    else:
+        zeros = [int(v) for v in numpy_helper.to_array(zero).astype("int64").reshape(-1)]
+        dtype = onnx.TensorProto.DataType.Name(zero.data_type).lower()
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    return Quantizer(
+        scale=tuple(float(v) for v in scales),
+        zero_point=tuple(zeros),
+        dtype=dtype,
+        axis=axis if len(scales) > 1 else None,
+    )

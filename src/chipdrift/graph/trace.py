@@ -1,0 +1,47 @@
+"""Which nodes of the float model a node of the quantized model stands for."""
+
+from __future__ import annotations
+
+import onnx
+
+
+def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
+    """Map each node of ``derived`` (Quantize and Dequantize left out) to nodes of ``source``.
+
+    A node keeps its tensors' names through fusion, so what it stands for is found by walking the
+    float graph backwards from the node's outputs until a tensor that the derived graph still makes.
+    A node that is in neither (made by a conversion) maps to an empty tuple.
+    """
+    makers = {out: node for node in source.graph.node for out in node.output}
+    names = {node.name for node in source.graph.node}
+    made = {_float_name(out) for node in derived.graph.node for out in node.output}
+    traced: dict[str, tuple[str, ...]] = {}
+    for node in derived.graph.node:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        found: list[str] = []
+        starts = [_float_name(out) for out in node.output]
+        pending = [name for name in starts if name in makers]
+        seen: set[str] = set()
+        while pending:
+            maker = makers[pending.pop()]
+            if maker.name in seen:
+                continue
+            seen.add(maker.name)
+            found.append(maker.name)
+            pending.extend(i for i in maker.input if i in makers and i not in made)
+        if not found and node.name in names:
+            found = [node.name]
+        traced[node.name] = tuple(reversed(found))
+    return traced
+
+
+def _float_name(tensor: str) -> str:
+    """The name the tensor had before the quantizer put its nodes in between."""
+    for suffix in (
+        "_QuantizeLinear_Output",
+        "_DequantizeLinear_Output",
+        "_QuantizeLinear_Input",
+    ):
+        tensor = tensor.removesuffix(suffix)
+    return tensor

@@ -1,0 +1,1 @@
+"""One metric per file: ``<name>.py`` holds its ``METRIC``."""

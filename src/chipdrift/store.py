@@ -1,0 +1,224 @@
+"""Content-addressed, crash-safe: what was measured, kept under the hash of all it depends on.
+
+One SQLite file in write-ahead mode. A commit survives ``kill -9``; what is not committed is at most
+:data:`COMMIT_SECONDS` old. One process writes a run at a time (a lock file says who).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import io
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from chipdrift.errors import RunError
+
+COMMIT_SECONDS = 0.5
+_TABLES = """
+CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS outputs (
+    cell TEXT NOT NULL, sample TEXT NOT NULL, seconds REAL NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (cell, sample));
+CREATE TABLE IF NOT EXISTS digests (
+    cell TEXT NOT NULL, sample TEXT NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (cell, sample));
+CREATE TABLE IF NOT EXISTS pictures (sample TEXT PRIMARY KEY, png BLOB NOT NULL);
+"""
+
+
+def content_key(value: object) -> str:
+    """The SHA-256 of a JSON value, its keys sorted: the address of what depends on it."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def pack_arrays(arrays: Iterable[np.ndarray[Any, Any]]) -> bytes:
+    """Write arrays one after the other in NumPy's own format; bit-exact, no pickles."""
+    stream = io.BytesIO()
+    for array in arrays:
+        np.lib.format.write_array(stream, np.asarray(array), allow_pickle=False)
+    return stream.getvalue()
+
+
+def unpack_arrays(data: bytes) -> list[np.ndarray[Any, Any]]:
+    """Read what :func:`pack_arrays` wrote."""
+    stream, arrays = io.BytesIO(data), []
+    while stream.tell() < len(data):
+        arrays.append(np.lib.format.read_array(stream, allow_pickle=False))
+    return arrays
+
+
+class Store:
+    """The measurements of one run folder.
+
+    Outputs lie under (cell key, sample hash). Use as a context manager: leaving commits and
+    unlocks. ``Store.open`` takes the write lock, ``Store.read`` does not.
+    """
+
+    def __init__(self, folder: Path, db: sqlite3.Connection, lock: int | None) -> None:
+        self.folder = folder
+        self._db = db
+        self._lock = lock
+        self._committed = time.monotonic()
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open for writing, creating the folder; raises RunError if another process writes."""
+        lock: int | None = None
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            lock = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)  # type: ignore[arg-type]
+            raise RunError(
+                f"Run {folder}: another chipdrift is writing it. Wait for it, or give another -o."
+            ) from error
+        except OSError as error:
+            raise RunError(
+                f"Run {folder}: cannot be written ({error.strerror}). Give another -o."
+            ) from error
+        with _explained(folder):
+            db = sqlite3.connect(folder / "store.sqlite")
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=NORMAL")
+            db.executescript(_TABLES)
+            db.commit()
+        return cls(folder, db, lock)
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """Open what a run left; raises RunError where there is no run."""
+        file = folder / "store.sqlite"
+        if not file.exists():
+            raise RunError(
+                f"{folder} is not a chipdrift run: it has no store.sqlite. Make one with "
+                f"chipdrift matrix MODEL --data DATA -o {folder}."
+            )
+        with _explained(folder):
+            db = sqlite3.connect(file)
+            db.executescript(_TABLES)
+        return cls(folder, db, None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            if self._lock is not None:
+                self.commit()
+        finally:
+            self._db.close()
+            if self._lock is not None:
+                os.close(self._lock)
+
+    def commit(self) -> None:
+        """Make everything put so far survive a kill."""
+        with _explained(self.folder):
+            self._db.commit()
+        self._committed = time.monotonic()
+
+    def tick(self) -> None:
+        """Commit if the last commit is older than :data:`COMMIT_SECONDS`."""
+        if time.monotonic() - self._committed >= COMMIT_SECONDS:
+            self.commit()
+
+    def put_fact(self, key: str, value: object) -> None:
+        """Keep a JSON value under ``key``."""
+        with _explained(self.folder):
+            self._db.execute(
+                "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
+            )
+
+    def fact(self, key: str) -> Any:
+        """The JSON value under ``key``, or None."""
+        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def put_output(self, cell: str, sample: str, seconds: float, data: bytes) -> None:
+        """Keep one sample's packed outputs."""
+        with _explained(self.folder):
+            self._db.execute(
+                "INSERT OR REPLACE INTO outputs VALUES (?, ?, ?, ?)", (cell, sample, seconds, data)
+            )
+
+    def measured(self, cell: str) -> dict[str, float]:
+        """The samples a cell has outputs for, with the seconds each took."""
+        rows = self._db.execute("SELECT sample, seconds FROM outputs WHERE cell = ?", (cell,))
+        return dict(rows.fetchall())
+
+    def outputs(self, cell: str, samples: Iterable[str]) -> Iterator[list[np.ndarray[Any, Any]]]:
+        """One list of arrays per sample, in the order asked for; KeyError if one is missing."""
+        kept: Mapping[str, bytes] = dict(
+            self._db.execute("SELECT sample, data FROM outputs WHERE cell = ?", (cell,))
+        )
+        for sample in samples:
+            yield unpack_arrays(kept[sample])
+
+    def put_digest(self, cell: str, sample: str, digest: str) -> None:
+        """Keep the hash of all activations of one sample."""
+        with _explained(self.folder):
+            self._db.execute(
+                "INSERT OR REPLACE INTO digests VALUES (?, ?, ?)", (cell, sample, digest)
+            )
+
+    def digests(self, cell: str) -> dict[str, str]:
+        """The activation hashes a cell has, by sample."""
+        rows = self._db.execute("SELECT sample, digest FROM digests WHERE cell = ?", (cell,))
+        return dict(rows.fetchall())
+
+    def put_picture(self, sample: str, png: bytes) -> None:
+        """Keep a sample's picture for the report."""
+        with _explained(self.folder):
+            self._db.execute("INSERT OR REPLACE INTO pictures VALUES (?, ?)", (sample, png))
+
+    def picture(self, sample: str) -> bytes | None:
+        """A sample's picture, or None."""
+        row = self._db.execute("SELECT png FROM pictures WHERE sample = ?", (sample,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def drop_pictures(self) -> None:
+        """Forget every picture: ``--no-samples`` holds for what an earlier run kept, too."""
+        with _explained(self.folder):
+            self._db.execute("DELETE FROM pictures")
+
+    def write_file(self, name: str, data: bytes) -> Path:
+        """Write ``name`` in the run folder, whole or not at all."""
+        path = self.folder / name
+        with _explained(self.folder):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial = path.with_name(path.name + ".partial")
+            partial.write_bytes(data)
+            partial.replace(path)
+        return path
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Say in one sentence why the run folder could not be written."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        words = str(error)
+        if "full" in words or "disk I/O" in words:
+            raise RunError(
+                f"Run {folder}: the disk is full ({words}). What was committed is kept: free some "
+                "space and run the same command again."
+            ) from error
+        raise RunError(
+            f"Run {folder}: its store cannot be used ({words}). Move the folder away, or give "
+            "another -o."
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"Run {folder}: cannot be written ({error.strerror}). What was committed is kept: "
+            "mend that and run the same command again."
+        ) from error
