@@ -36,7 +36,7 @@ def main() -> None:
             raise SystemExit(f"{source} has the columns {reader.fieldnames}, expected {COLUMNS}.")
         rows = list(reader)
     for number, row in enumerate(rows, start=2):
-        text = ",".join(row.values())
+        text = " ".join(row.values())
         if REGISTRY.search(text) or MACHINE_PATH.search(text):
             raise SystemExit(
                 f"{source}, row {number} names a package registry or a machine's path: {text!r}. "

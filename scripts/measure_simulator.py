@@ -5,7 +5,7 @@ Run on Linux x86-64 with the ``htp`` extra::
     python scripts/measure_simulator.py src/chipdrift/chips/simulator.csv
 
 Each id is asked in a process of its own, since the library may crash or hang. The columns are
-explained at :class:`chipdrift.chips.SimulatorRow`. ``--one ID`` prints what one id answers, as JSON.
+explained at :class:`chipdrift.chips.SimulatorRow`. ``--one ID`` prints one id's answers as JSON.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ def ask(soc_model: int) -> dict[str, str]:
             node.op_type: part.ep_name
             for part in session.get_provider_graph_assignment_info()
             for node in part.get_nodes()
-            if not node.op_type.endswith("QuantizeLinear") and node.op_type != "DequantizeLinear"
+            if node.op_type not in ("QuantizeLinear", "DequantizeLinear")
         }
         row[probe] = "yes" if set(places.values()) == {EP} else "no"
         if row[probe] == "yes":

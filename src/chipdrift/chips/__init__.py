@@ -1,17 +1,12 @@
 """The catalogue of chips: facts with a source each, and what the vendor's simulator does for them.
 
-``facts.csv`` holds public facts, made by ``scripts/make_chip_facts.py``. ``simulator.csv`` holds the
-simulator's own answers for every QNN ``soc_model``, made by ``scripts/measure_simulator.py``.
+``facts.csv`` holds public facts, made by ``scripts/make_chip_facts.py``. ``simulator.csv`` holds
+the simulator's own answers for every QNN ``soc_model``, made by ``scripts/measure_simulator.py``.
 """
 
-from chipdrift.chips.catalogue import (
-    all_chips,
-    get_chip,
-    simulated_chips,
-    simulator_id,
-)
+from chipdrift.chips.catalogue import all_chips, simulated_chips, simulator_id
 from chipdrift.chips.chip import Chip, Fact
-from chipdrift.chips.search import find_chips
+from chipdrift.chips.search import find_chips, get_chip
 from chipdrift.chips.simulator import SimulatorRow, simulator_rows, simulator_versions
 
 __all__ = [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from chipdrift.chips import simulator
 from chipdrift.chips.chip import Chip, Fact, choose, others, strong_values
-from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.errors import ChipdriftError
 
 FIELDS = {
     "marketing_name": "marketing_names",
@@ -66,19 +66,6 @@ def build(vendor: str, soc: str, facts: dict[str, list[Fact]]) -> Chip:
         facts={field: tuple(found) for field, found in sorted(facts.items())},
         conflicts={field: found for field, found in sorted(conflicts.items()) if found},
     )
-
-
-def get_chip(soc: str) -> Chip:
-    """Get the chip with this SoC id, in upper or lower case.
-
-    Raises:
-        UnknownNameError: no chip has this id; the message lists near ones.
-    """
-    for chip in all_chips():
-        if chip.soc.lower() == soc.strip().lower():
-            return chip
-    known = [chip.soc for chip in all_chips()]
-    raise UnknownNameError.of("chip", soc, known, "See chipdrift chips.")
 
 
 def simulator_id(chip: Chip) -> int:

@@ -27,6 +27,10 @@ PREFIX = 3
 Tokens = tuple[str, ...]
 
 
+NEAR = 4
+"""Number of near names in an error."""
+
+
 class Match(IntEnum):
     """How well a query fits a chip, best first."""
 
@@ -64,6 +68,23 @@ def find_chips(query: str) -> list[Chip]:
     if not ranked:
         raise unknown(query)
     return [chip for _, chip in sorted(ranked, key=lambda entry: entry[0])]
+
+
+def get_chip(soc: str) -> Chip:
+    """Get the chip with this SoC id, in upper or lower case.
+
+    Raises:
+        UnknownNameError: no chip has this id; the message lists what was found by other names.
+    """
+    for chip in all_chips():
+        if chip.soc.lower() == soc.strip().lower():
+            return chip
+    try:
+        found = find_chips(soc)
+    except UnknownNameError:
+        raise unknown(soc) from None
+    near = ", ".join(chip.label for chip in found[:NEAR])
+    raise UnknownNameError(f"Unknown chip {soc!r}. Near names: {near}. See chipdrift chips.")
 
 
 def tokens(text: str) -> Tokens:
@@ -147,7 +168,7 @@ def unknown(query: str) -> UnknownNameError:
         for name in (chip.soc, *chip.marketing_names):
             labels.setdefault(" ".join(without_filler(tokens(name))), chip.label)
     asked = " ".join(without_filler(tokens(query)))
-    near = difflib.get_close_matches(asked, sorted(labels), n=4, cutoff=0.5)
+    near = difflib.get_close_matches(asked, sorted(labels), n=NEAR, cutoff=0.5)
     shown = list(dict.fromkeys(labels[name] for name in near))
     guess = f" Near names: {', '.join(shown)}." if shown else ""
     return UnknownNameError(f"Unknown chip {query!r}.{guess} See chipdrift chips.")

@@ -8,7 +8,7 @@ device cannot be created runs on the CPU without a word. So every id was asked
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,9 @@ class SimulatorRow(Record):
     backend may compute in half precision): ``yes`` on the NPU with results rounded to half,
     ``as-float32`` on the NPU without that rounding, ``no``, ``refused``. The ``_answer`` columns
     hold the start of the SHA-256 of the NPU's answer.
+
+    The float columns rest on one MatMul. On SM8350 float32 models may also be refused: a Gelu
+    fails to finalize with error 1002, while the same Gelu in FLOAT16 runs in half precision.
     """
 
     soc_model: int
@@ -97,7 +100,7 @@ def refusal(
     soc: str,
     soc_model: int | None,
     hexagon: str | None,
-    weak: dict[str, Sequence[Fact]],
+    weak: Mapping[str, Sequence[Fact]],
 ) -> str | None:
     """Say why the simulator cannot stand in for a chip; None where it can.
 
@@ -106,7 +109,17 @@ def refusal(
     if vendor != "Qualcomm":
         return f"{soc} is not a Qualcomm chip: only Qualcomm's Hexagon NPUs can be simulated."
     if soc_model is None:
-        return f"{soc} has no known QNN soc_model{said(weak, 'soc_model')}: it cannot be simulated."
+        base = f" Without the bin's letters it is {soc.split('-')[0]}." if "-" in soc else ""
+        return (
+            f"{soc} has no known QNN soc_model{said(weak, 'soc_model')}: "
+            f"it cannot be simulated.{base}"
+        )
+    row = simulator_rows().get(soc_model)
+    if row is None or not row.device:
+        return (
+            f"The simulator ({version()}) creates no device for {soc} (soc_model {soc_model}): "
+            "everything would silently run on the CPU."
+        )
     if hexagon is None:
         return (
             f"The Hexagon generation of {soc} is not known{said(weak, 'hexagon')}: "
@@ -122,34 +135,26 @@ def refusal(
             f"{soc} has Hexagon {hexagon}, which is not verified on the simulator: "
             f"verified are {', '.join(REFERENCES)}."
         )
-    return mismatch(soc, soc_model, hexagon)
-
-
-def mismatch(soc: str, soc_model: int, hexagon: str) -> str | None:
-    """Say how the measured answers for ``soc_model`` contradict the facts; None if they fit."""
-    rows = simulator_rows()
-    row = rows.get(soc_model)
-    version = f"QNN {simulator_versions()['qnn']}"
-    if row is None or not row.device:
-        return (
-            f"The simulator ({version}) creates no device for {soc} (soc_model {soc_model}): "
-            "everything would silently run on the CPU."
-        )
     if not row.known:
         return (
-            f"The simulator ({version}) does not know {soc} (soc_model {soc_model}): "
+            f"The simulator ({version()}) does not know {soc} (soc_model {soc_model}): "
             "it would silently simulate SM8350."
         )
-    like = rows[REFERENCES[hexagon]]
+    like = simulator_rows()[REFERENCES[hexagon]]
     if (row.w8a8_answer, row.w8a16_answer) != (like.w8a8_answer, like.w8a16_answer):
         return (
-            f"The simulator ({version}) does not answer as Hexagon {hexagon} "
+            f"The simulator ({version()}) does not answer as Hexagon {hexagon} "
             f"for {soc} (soc_model {soc_model}): it would simulate another generation."
         )
     return None
 
 
-def said(weak: dict[str, Sequence[Fact]], field: str) -> str:
+def version() -> str:
+    """Name the measured SDK."""
+    return f"QNN {simulator_versions()['qnn']}"
+
+
+def said(weak: Mapping[str, Sequence[Fact]], field: str) -> str:
     """List weak facts in brackets: `` (v79 as draft)``."""
     facts = weak.get(field, ())
     return f" ({', '.join(f'{fact.value} as {fact.status}' for fact in facts)})" if facts else ""

@@ -1,0 +1,35 @@
+"""Find out what ``--data`` names, and load it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chipdrift.data.arrays import load_npz
+from chipdrift.data.generator import load_generator
+from chipdrift.data.images import load_images
+from chipdrift.data.samples import Samples
+from chipdrift.errors import DataError
+from chipdrift.records import TensorSpec
+
+
+def load_data(spec: str | Path, inputs: Sequence[TensorSpec], limit: int | None = None) -> Samples:
+    """Samples for a model with these inputs: the first ``limit`` of them, or all.
+
+    ``spec`` is an ``.npz`` file, a folder of images by class with its ``chipdrift.toml`` (or the
+    path of that TOML), or ``module:function``. Raises DataError with one sentence.
+    """
+    if limit is not None and limit < 1:
+        raise DataError(f"--limit {limit}: at least 1 sample is needed.")
+    text = str(spec)
+    path = Path(spec)
+    if path.suffix == ".npz" or (path.is_file() and path.suffix not in (".toml", ".py")):
+        return load_npz(path, inputs, limit)
+    if path.is_dir() or path.suffix == ".toml":
+        return load_images(path, inputs, limit)
+    if ":" in text and not path.exists():
+        return load_generator(text, inputs, limit)
+    raise DataError(
+        f"Data {text}: no such file or folder. Give an .npz file, a folder of images by class with "
+        "a chipdrift.toml, or module:function."
+    )

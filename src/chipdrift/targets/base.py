@@ -1,0 +1,76 @@
+"""What a target is, seen from the run (``Target``) and from its worker process (``Session``).
+
+A runtime is one module ``chipdrift.targets.<name>`` with three functions: ``resolve(rest)`` makes
+the Target of ``<name>:<rest>``, ``listed()`` tells what there is, ``open_session(path, options)``
+is called in the worker. The first two must not import the runtime itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chipdrift.records import Evidence, Record
+
+
+@dataclass(frozen=True)
+class Target:
+    """One runtime on one chip.
+
+    ``runtime`` is the module that the worker imports; ``options`` go to its ``open_session``;
+    ``versions`` are of all that decides an answer, and part of every result's address. Targets of
+    the same ``family`` may give the same answers and are worth comparing; None means alone.
+    ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
+    must be said beside a result of that kind.
+    """
+
+    name: str
+    runtime: str
+    evidence: Evidence
+    has_npu: bool
+    options: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    family: str | None = None
+    refuses: Mapping[str, str] = field(default_factory=dict)
+    cautions: Mapping[str, str] = field(default_factory=dict)
+
+
+class TargetInfo(Record):
+    """One line of ``chipdrift targets``: ``reason`` says why it is not available."""
+
+    name: str
+    evidence: Evidence
+    available: bool
+    description: str
+    reason: str | None = None
+
+
+class Refusal(Exception):
+    """The runtime will not take this model; its own words. A result, not a failure."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a session tells when it stands: (processor, node, op) for every node of the graph.
+
+    Processors are named ``npu`` and ``cpu``.
+    """
+
+    nodes: tuple[tuple[str, str, str], ...]
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+class Session(ABC):
+    """A model ready to run, in the worker process."""
+
+    @abstractmethod
+    def opened(self) -> Opened:
+        """Placement and versions."""
+
+    @abstractmethod
+    def run(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
+        """One sample's outputs, in the order of the model's outputs."""

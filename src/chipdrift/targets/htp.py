@@ -1,0 +1,126 @@
+"""Qualcomm's Hexagon NPU in the vendor's own simulator, which onnxruntime-qnn brings: ``htp:sm8550``.
+
+The simulator is reached by its public API only. An unknown ``soc_model`` would silently be another
+chip and a provider that fails would silently be the CPU, so ids come from the catalogue alone and
+the provider is checked after every session is built.
+"""
+
+from __future__ import annotations
+
+import functools
+import platform
+import sys
+from collections.abc import Mapping
+from importlib import metadata, util
+
+from chipdrift.chips import get_chip, simulated_chips, simulator_id, simulator_rows
+from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.targets.base import Session, Target, TargetInfo
+from chipdrift.targets.ort import OrtSession, build, host_isa
+
+_PROVIDER = "QNNExecutionProvider"
+FLOAT32 = (
+    "not available: the simulator computes a float32 graph in FP16, so what it would answer is the "
+    "scheme fp16"
+)
+
+
+def missing() -> str | None:
+    """Why the simulator cannot be had on this machine, or None."""
+    if util.find_spec("onnxruntime_qnn") is not None:
+        return None
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return (
+            f"Qualcomm's simulator (onnxruntime-qnn) runs on Linux x86-64; this is {sys.platform} "
+            f"{platform.machine()}. Measure there and read the run folder here"
+        )
+    return "onnxruntime-qnn is not installed: pip install 'chipdrift[htp]' (or onnxruntime-qnn)"
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    from onnxruntime_qnn import build_and_package_info as package
+
+    return {
+        "onnxruntime": metadata.version("onnxruntime"),
+        "onnxruntime-qnn": metadata.version("onnxruntime-qnn"),
+        "qnn": package.qnn_version,
+        # Nodes that leave the NPU run on this host's CPU.
+        "isa": " ".join(host_isa()) or "unknown",
+    }
+
+
+def resolve(rest: str) -> Target:
+    """``htp:<soc>`` for a chip that the catalogue has and the simulator knows."""
+    try:
+        chip = get_chip(rest)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"Target htp:{rest}: {error}") from error
+    soc_model = simulator_id(chip)
+    reason = missing()
+    if reason is not None:
+        raise ChipdriftError(f"Target htp:{rest} cannot run here: {reason}.")
+    row = simulator_rows().get(soc_model)
+    cautions = {}
+    if row is not None and row.fp16 == "no":
+        cautions["float16"] = (
+            f"{chip.soc} has no FP16 on the simulated NPU: every node ran on the host's CPU in "
+            "onnxruntime"
+        )
+    return Target(
+        name=f"htp:{chip.soc.lower()}",
+        runtime=__name__,
+        evidence="vendor-simulator",
+        has_npu=True,
+        options={"soc_model": str(soc_model)},
+        versions=_versions(),
+        family="htp",
+        refuses={"float32": FLOAT32},
+        cautions=cautions,
+    )
+
+
+def listed() -> list[TargetInfo]:
+    """Every chip that the simulator knows."""
+    reason = missing()
+    return [
+        TargetInfo(
+            name=f"htp:{chip.soc.lower()}",
+            evidence="vendor-simulator",
+            available=reason is None,
+            description=f"{chip.label}, Hexagon {chip.hexagon}, in Qualcomm's simulator",
+            reason=reason,
+        )
+        for chip in simulated_chips()
+    ]
+
+
+def open_session(path: str, options: Mapping[str, str]) -> Session:
+    """Build the session on the simulated chip; raises Refusal with the simulator's words."""
+    import onnxruntime
+    import onnxruntime_qnn
+
+    device = _device(onnxruntime, onnxruntime_qnn.get_library_path())
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = 1
+    settings.inter_op_num_threads = 1
+    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    settings.add_provider_for_devices(
+        [device], {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **options}
+    )
+    session = build(path, settings, None)
+    if _PROVIDER not in session.get_providers():
+        raise RuntimeError(
+            f"{_PROVIDER} could not be created and onnxruntime went on with the CPU in silence"
+        )
+    return OrtSession(session)
+
+
+@functools.cache
+def _device(onnxruntime: object, library: str) -> object:
+    """Register the plugin, once per process, and pick its device."""
+    onnxruntime.register_execution_provider_library(_PROVIDER, library)  # type: ignore[attr-defined]
+    for device in onnxruntime.get_ep_devices():  # type: ignore[attr-defined]
+        if device.ep_name == _PROVIDER:
+            return device
+    raise RuntimeError(f"onnxruntime-qnn offers no device named {_PROVIDER}")
