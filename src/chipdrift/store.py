@@ -56,6 +56,15 @@ def unpack_arrays(data: bytes) -> list[np.ndarray[Any, Any]]:
     return arrays
 
 
+def digest_arrays(arrays: Iterable[np.ndarray[Any, Any]]) -> str:
+    """The SHA-256 over dtype, shape and bits of arrays, in order."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(f"{array.dtype}|{array.shape}|".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
 class Store:
     """The measurements of one run folder.
 

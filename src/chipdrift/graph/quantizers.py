@@ -57,3 +57,15 @@ def _quantizer(
         dtype=dtype,
         axis=axis if len(scales) > 1 else None,
     )
+
+
+def border_quantizers(proto: onnx.ModelProto) -> frozenset[str]:
+    """Names of the Quantize nodes on graph inputs and the Dequantize nodes on graph outputs."""
+    inputs = {value.name for value in proto.graph.input}
+    outputs = {value.name for value in proto.graph.output}
+    return frozenset(
+        node.name
+        for node in proto.graph.node
+        if (node.op_type == "QuantizeLinear" and node.input[0] in inputs)
+        or (node.op_type == "DequantizeLinear" and node.output[0] in outputs)
+    )

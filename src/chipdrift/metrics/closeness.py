@@ -31,7 +31,7 @@ def row_sums(rows: Array, reference: Array) -> Sums:
     """Sums of ``rows`` x against ``reference`` r, both (N, K), in float64.
 
     Elements where both are the same infinity (a mask) count as 0 on both sides. A sample that
-    still holds NaN or infinity is not ``finite`` and all its sums are 0.
+    still holds NaN or infinity, or whose squares overflow, is not ``finite``; its sums are 0.
     """
     n = len(rows)
     sums = Sums(*(np.zeros(n) for _ in range(4)), np.zeros(n, np.bool_))  # type: ignore[arg-type]
@@ -42,11 +42,12 @@ def row_sums(rows: Array, reference: Array) -> Sums:
             x, r = np.where(masked, 0.0, x), np.where(masked, 0.0, r)
             finite = np.isfinite(x).all(axis=1) & np.isfinite(r).all(axis=1)
             x, r = np.where(finite[:, None], x, 0.0), np.where(finite[:, None], r, 0.0)
-        sums.signal[part] = np.einsum("nk,nk->n", r, r)
-        sums.power[part] = np.einsum("nk,nk->n", x, x)
-        sums.product[part] = np.einsum("nk,nk->n", x, r)
-        apart = r - x
-        sums.noise[part] = np.einsum("nk,nk->n", apart, apart)
+        with np.errstate(over="ignore", invalid="ignore"):
+            apart = r - x
+            dots = [np.einsum("nk,nk->n", a, b) for a, b in ((r, r), (x, x), (r, x), (apart, apart))]
+        finite &= np.isfinite(dots).all(axis=0)  # A square may overflow float64.
+        for total, dot in zip(sums[:4], dots, strict=True):
+            total[part] = np.where(finite, dot, 0.0)
         sums.finite[part] = finite
     return sums
 

@@ -17,7 +17,13 @@ import onnx
 import onnxruntime
 
 from chipdrift.errors import ChipdriftError, DataError
-from chipdrift.graph import LoadedModel, is_quantized, output_quantizers, trace_nodes
+from chipdrift.graph import (
+    LoadedModel,
+    border_quantizers,
+    is_quantized,
+    output_quantizers,
+    trace_nodes,
+)
 from chipdrift.quantize.float16 import to_float16, to_float32
 from chipdrift.quantize.qdq import quantize_qdq
 from chipdrift.records import Quantizer
@@ -33,6 +39,7 @@ class QuantizedModel:
     """What a scheme made of a model.
 
     ``data`` is the ONNX file, ``sha256`` its hash; ``quantizers`` those of its outputs by name;
+    ``border`` names the Quantize and Dequantize nodes of the graph's own inputs and outputs;
     ``trace`` maps each of its nodes to the float model's; ``notes`` says what was left out.
     """
 
@@ -40,6 +47,7 @@ class QuantizedModel:
     data: bytes
     sha256: str
     quantizers: dict[str, Quantizer]
+    border: frozenset[str]
     trace: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
@@ -77,6 +85,7 @@ def apply_scheme(
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
         quantizers=output_quantizers(proto),
+        border=border_quantizers(proto),
         trace=trace_nodes(model.proto, proto),
         notes=tuple(dict.fromkeys(notes)),
     )

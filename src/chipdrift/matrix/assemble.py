@@ -1,0 +1,406 @@
+"""From what the store holds to the records that people read: cells, pairs, groups, partings."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from chipdrift.matrix.cells import CellPlan, placement_of
+from chipdrift.matrix.request import BASELINE_TARGET, Request
+from chipdrift.metrics import (
+    Comparison,
+    Outputs,
+    answers_agree,
+    compare,
+    evaluate,
+    holm,
+    identical_share,
+    info,
+    lsb_between,
+    max_abs,
+    sqnr_db,
+    to_integers,
+)
+from chipdrift.records import (
+    Baseline,
+    Cell,
+    Delta,
+    Group,
+    Host,
+    Interval,
+    Lsb,
+    Matrix,
+    MetricResult,
+    Pair,
+    Parting,
+    SchemeInfo,
+)
+from chipdrift.store import Store, digest_arrays
+from chipdrift.targets import list_targets
+
+Array = np.ndarray[Any, Any]
+_SIGNIFICANT = 0.05
+_MOST_PARTINGS = 200
+
+
+@dataclass(eq=False)
+class Answers:
+    """One cell's outputs, stacked, and all that is derived from them alone.
+
+    Cells that share a representative share this object, so each figure is computed once.
+    """
+
+    outputs: Outputs
+    digest: str
+    answers: Array
+    integers: dict[str, Array] | None
+    result: MetricResult | None = None
+    comparison: Comparison | None = None
+    agrees: Interval | None = None
+
+
+def check_labels(store: Store, request: Request, baseline: CellPlan) -> None:
+    """Let the metric refuse labels and outputs before the long run starts."""
+    outputs = load_outputs(store, request, baseline)
+    info(request.metric, _with_reference(outputs, outputs))
+
+
+def load_outputs(store: Store, request: Request, cell: CellPlan) -> Outputs:
+    """All samples of a cell: its own answers, and its representative's where it has none."""
+    keys = request.samples.keys
+    own = store.measured(cell.key)
+    found = dict(
+        zip(own_keys := [k for k in keys if k in own], store.outputs(cell.key, own_keys), strict=True)
+    )
+    lacking = [key for key in keys if key not in own]
+    if lacking and cell.shares_with is not None:
+        found.update(zip(lacking, store.outputs(cell.shares_with.key, lacking), strict=True))
+    names = [spec.name for spec in request.model.info.outputs]
+    stacked = zip(*(found[key] for key in keys), strict=True)
+    return Outputs(
+        arrays={name: np.stack(rows) for name, rows in zip(names, stacked, strict=True)},
+        primary=request.output,
+        labels=request.samples.labels,
+        extras=request.samples.extras,
+    )
+
+
+def assemble(
+    store: Store, request: Request, cells: Sequence[CellPlan], audit: int | None
+) -> Matrix:
+    """Everything in one frozen document."""
+    by_scheme: dict[str, list[CellPlan]] = defaultdict(list)
+    for cell in cells:
+        by_scheme[cell.variant.scheme.name].append(cell)
+    baseline_cell = by_scheme[request.baseline.name][0]
+    assert baseline_cell.target.name == BASELINE_TARGET
+    base = _derive(request, baseline_cell, load_outputs(store, request, baseline_cell), None)
+    base.result = evaluate(request.metric, base.outputs)
+    made: list[Cell] = []
+    pairs: list[Pair] = []
+    groups: list[Group] = []
+    partings: list[Parting] = []
+    parted = 0
+    for members in by_scheme.values():
+        if not any(cell.shown for cell in members):
+            continue
+        loaded = _load_scheme(store, request, members, base)
+        reference = loaded.get(BASELINE_TARGET)
+        shown = [cell for cell in members if cell.shown]
+        made += [_cell(store, request, c, loaded.get(c.target.name), reference) for c in shown]
+        there = [(cell, loaded[cell.target.name]) for cell in shown if cell.target.name in loaded]
+        pairs += _pairs(store, request, there)
+        groups += _groups(store, request, there)
+        found, count = _partings(request, there, _MOST_PARTINGS - len(partings))
+        partings += found
+        parted += count
+    return Matrix(
+        chipdrift=metadata.version("chipdrift"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        model=request.model.info,
+        data=request.samples.info(),
+        calibration=request.calibration_info,
+        metric=info(request.metric, base.outputs),
+        baseline=Baseline(
+            scheme=request.baseline.name,
+            target=BASELINE_TARGET,
+            metric=base.result,
+            samples=len(request.samples),
+            versions=dict(baseline_cell.target.versions),
+        ),
+        schemes=tuple(_scheme_info(by_scheme[scheme.name][0]) for scheme in request.schemes),
+        targets=tuple(target.name for target in request.targets),
+        cells=tuple(_corrected(made)),
+        pairs=tuple(pairs),
+        groups=tuple(groups),
+        partings=tuple(partings),
+        parted=parted,
+        audit=audit,
+        complete=True,
+        warnings=(*request.warnings, *_scheme_warnings(cells)),
+        host=host(),
+    )
+
+
+def host() -> Host:
+    """This machine."""
+    listed = {info.name: info for info in list_targets()}
+    words = listed[BASELINE_TARGET].description
+    return Host(
+        cpu=platform.processor() or platform.machine(),
+        isa=tuple(words[words.rfind("(") + 1 : -1].split()),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        python=platform.python_version(),
+    )
+
+
+def _load_scheme(
+    store: Store, request: Request, members: Sequence[CellPlan], base: Answers
+) -> dict[str, Answers]:
+    """Answers by target for the cells that ran; one object where the bits are the same."""
+    unique: dict[str, Answers] = {}
+    loaded: dict[str, Answers] = {}
+    for cell in members:
+        if cell.runs:
+            fresh = _derive(request, cell, load_outputs(store, request, cell), base)
+            loaded[cell.target.name] = unique.setdefault(fresh.digest, fresh)
+    return loaded
+
+
+def _derive(
+    request: Request, cell: CellPlan, outputs: Outputs, base: Answers | None
+) -> Answers:
+    """``base`` is None for the baseline itself, which is its own reference."""
+    outputs = _with_reference(outputs, base.outputs if base is not None else outputs)
+    quantizers = cell.variant.quantizers
+    integers: dict[str, Array] | None = None
+    if quantizers.keys() == outputs.arrays.keys():
+        integers = {}
+        for name, array in outputs.arrays.items():
+            whole = to_integers(array, quantizers[name])
+            if whole is None:
+                integers = None
+                break
+            integers[name] = whole
+    return Answers(
+        outputs=outputs,
+        digest=digest_arrays(outputs.arrays.values()),
+        answers=request.metric.answers(outputs),
+        integers=integers,
+    )
+
+
+def _with_reference(outputs: Outputs, reference: Outputs) -> Outputs:
+    return Outputs(
+        arrays=outputs.arrays,
+        primary=outputs.primary,
+        labels=outputs.labels,
+        extras=outputs.extras,
+        reference=reference,
+    )
+
+
+def _cell(
+    store: Store,
+    request: Request,
+    cell: CellPlan,
+    answers: Answers | None,
+    reference: Answers | None,
+) -> Cell:
+    own = store.measured(cell.key) if cell.key else {}
+    timed = [own[key] for key in request.samples.keys if key in own]
+    common: dict[str, Any] = {
+        "scheme": cell.variant.scheme.name,
+        "target": cell.target.name,
+        "evidence": cell.target.evidence,
+        "placement": placement_of(store, cell),
+        "versions": dict(cell.target.versions),
+        "options": dict(cell.target.options),
+        "measured": len(timed),
+        "model_sha256": cell.variant.sha256,
+    }
+    if answers is None:
+        status = "failed" if cell.failed else "unsupported"
+        return Cell(status=status, reason=cell.reason, log=cell.log, **common)
+    base = answers.outputs.reference
+    assert base is not None
+    if answers.result is None:
+        answers.result = evaluate(request.metric, answers.outputs)
+    if answers.comparison is None:
+        answers.comparison = compare(request.metric, answers.outputs, base)
+        answers.agrees = answers_agree(answers.answers, request.metric.answers(base))
+    found, agrees = answers.comparison, answers.agrees
+    assert agrees is not None
+    lsb = None
+    if answers.integers is not None and reference is not None and reference.integers is not None:
+        lsb = _lsb(answers.integers, reference.integers)
+    opening = store.fact(f"opening:{cell.key}") or 0.0
+    return Cell(
+        status="ok",
+        reason=cell.target.cautions.get(cell.variant.scheme.kind),
+        samples=len(request.samples),
+        metric=answers.result,
+        delta=Delta(
+            value=found.value,
+            low=found.low,
+            high=found.high,
+            p_value=found.p_value,
+            p_holm=found.p_value,
+            significant=False,
+        ),
+        agreement=agrees.value,
+        agreement_low=agrees.low,
+        agreement_high=agrees.high,
+        sqnr_db=sqnr_db(answers.outputs, base),
+        lsb=lsb,
+        seconds=round(sum(timed) + opening, 4),
+        copied_from=cell.shares_with.target.name if cell.shares_with is not None else None,
+        audited=cell.audited if cell.shares_with is not None else None,
+        **common,
+    )
+
+
+def _lsb(a: dict[str, Array], b: dict[str, Array]) -> Lsb:
+    """Over all outputs: the largest distance, and the mean over all elements."""
+    parts = [(lsb_between(a[name], b[name]), a[name].size) for name in a]
+    total = sum(size for _, size in parts)
+    return Lsb(
+        max=max(part.max for part, _ in parts),
+        mean=sum(part.mean * size for part, size in parts) / total,
+    )
+
+
+def _corrected(cells: list[Cell]) -> list[Cell]:
+    """Holm's correction over the comparisons made; a shared result is one comparison, not two."""
+    tested = [
+        i for i, cell in enumerate(cells) if cell.delta is not None and cell.copied_from is None
+    ]
+    corrected = dict(
+        zip(tested, holm([d.p_value for i in tested if (d := cells[i].delta)]), strict=True)
+    )
+    lead = {(cells[i].scheme, cells[i].target): corrected[i] for i in tested}
+    done = []
+    for i, cell in enumerate(cells):
+        if cell.delta is not None:
+            p = corrected.get(i)
+            if p is None:
+                own = cell.delta.p_value
+                p = lead.get((cell.scheme, cell.copied_from or ""), min(1.0, own * len(tested)))
+            cell = cell.model_copy(
+                update={
+                    "delta": cell.delta.model_copy(
+                        update={"p_holm": float(p), "significant": bool(p < _SIGNIFICANT)}
+                    )
+                }
+            )
+        done.append(cell)
+    return done
+
+
+def _pairs(
+    store: Store, request: Request, there: Sequence[tuple[CellPlan, Answers]]
+) -> list[Pair]:
+    found: dict[tuple[int, int], dict[str, Any]] = {}
+    pairs = []
+    for (cell_a, a), (cell_b, b) in itertools.combinations(there, 2):
+        key = (id(a), id(b))
+        if key not in found:
+            agrees = answers_agree(a.answers, b.answers)
+            both = a.integers is not None and b.integers is not None
+            found[key] = {
+                "agreement": agrees.value,
+                "agreement_low": agrees.low,
+                "agreement_high": agrees.high,
+                "identical": identical_share(a.outputs, b.outputs),
+                "lsb": _lsb(a.integers, b.integers) if both else None,  # type: ignore[arg-type]
+                "max_abs": max_abs(a.outputs, b.outputs),
+            }
+        measured_a, measured_b = store.measured(cell_a.key), store.measured(cell_b.key)
+        pairs.append(
+            Pair(
+                scheme=cell_a.variant.scheme.name,
+                a=cell_a.target.name,
+                b=cell_b.target.name,
+                samples=len(request.samples),
+                measured=sum(k in measured_a and k in measured_b for k in request.samples.keys),
+                **found[key],
+            )
+        )
+    return pairs
+
+
+def _groups(
+    store: Store, request: Request, there: Sequence[tuple[CellPlan, Answers]]
+) -> list[Group]:
+    alike: dict[str, list[CellPlan]] = defaultdict(list)
+    for cell, answers in there:
+        alike[answers.digest].append(cell)
+    return [
+        Group(
+            scheme=cells[0].variant.scheme.name,
+            targets=tuple(cell.target.name for cell in cells),
+            samples=len(request.samples),
+            measured=sum(
+                all(key in has for has in [store.measured(cell.key) for cell in cells])
+                for key in request.samples.keys
+            )
+            if len(cells) > 1
+            else len(request.samples),
+        )
+        for cells in alike.values()
+    ]
+
+
+def _partings(
+    request: Request, there: Sequence[tuple[CellPlan, Answers]], room: int
+) -> tuple[list[Parting], int]:
+    """The samples on which the targets' answers are not all the same."""
+    if len(there) < 2:
+        return [], 0
+    stacked = np.stack([answers.answers for _, answers in there])
+    parted = np.flatnonzero((stacked != stacked[0]).any(axis=0))
+    metric = request.metric
+    found = [
+        Parting(
+            scheme=there[0][0].variant.scheme.name,
+            sample=int(index),
+            label=metric.describe_label(there[0][1].outputs, int(index)),
+            answers={
+                cell.target.name: metric.describe(answers.answers[index])
+                for cell, answers in there
+            },
+        )
+        for index in parted[: max(0, room)]
+    ]
+    return found, len(parted)
+
+
+def _scheme_info(cell: CellPlan) -> SchemeInfo:
+    variant = cell.variant
+    return SchemeInfo(
+        name=variant.scheme.name,
+        description=variant.scheme.description,
+        sha256=variant.scheme.sha256,
+        model_sha256=variant.sha256,
+        file=variant.file,
+        error=variant.error,
+        notes=variant.notes,
+    )
+
+
+def _scheme_warnings(cells: Sequence[CellPlan]) -> list[str]:
+    seen = {}
+    for cell in cells:
+        for note in cell.variant.notes:
+            seen[f"{cell.variant.scheme.name}: {note}"] = True
+    return list(seen)

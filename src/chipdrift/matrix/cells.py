@@ -1,0 +1,114 @@
+"""A cell while it is measured: what it owes, what it has, whose answers stand in for its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from chipdrift.data import Samples
+from chipdrift.matrix.schedule import Job
+from chipdrift.matrix.variants import Variant
+from chipdrift.records import Placement
+from chipdrift.store import Store, content_key
+from chipdrift.targets import Target, summarize
+
+
+@dataclass(eq=False)
+class CellPlan:
+    """One scheme on one target.
+
+    ``key`` is the address of its outputs: the hash of the model file, the runtime, its options and
+    versions. ``shown`` is False for cells that only serve others (the baseline, the LSB reference).
+    ``reason`` set means that it is not run; ``failed`` tells a failure from "unsupported".
+    """
+
+    variant: Variant
+    target: Target
+    shown: bool
+    key: str = ""
+    reason: str | None = None
+    failed: bool = False
+    log: str | None = None
+    shares_with: CellPlan | None = None
+    audited: int = 0
+
+    @property
+    def label(self) -> str:
+        """Scheme and target, for people."""
+        return f"{self.variant.scheme.name} on {self.target.name}"
+
+    @property
+    def runs(self) -> bool:
+        """Whether this cell has, or may still get, answers."""
+        return self.reason is None
+
+
+def plan_cell(store: Store, variant: Variant, target: Target, shown: bool) -> CellPlan:
+    """A cell with what is known of it before it is run."""
+    cell = CellPlan(variant, target, shown)
+    if variant.error is not None:
+        cell.reason, cell.failed = variant.error, True
+        return cell
+    refusal = target.refuses.get(variant.scheme.kind)
+    if refusal is not None:
+        cell.reason = refusal
+        return cell
+    cell.key = content_key(
+        {
+            "model": variant.sha256,
+            "runtime": target.runtime,
+            "options": dict(target.options),
+            "versions": dict(target.versions),
+        }
+    )
+    cell.reason = store.fact(f"refused:{cell.key}")
+    return cell
+
+
+def job_for(
+    store: Store,
+    samples: Samples,
+    cell: CellPlan,
+    wanted: Iterable[int],
+    tapped: Path | None = None,
+) -> Job | None:
+    """The job that measures what ``cell`` lacks of ``wanted`` samples, or None where it lacks none.
+
+    With ``tapped``, the digests of all activations of that model in place of outputs.
+    """
+    assert cell.variant.file is not None
+    has = store.digests(cell.key) if tapped else store.measured(cell.key)
+    lacking = deque(index for index in wanted if samples.keys[index] not in has)
+    if not lacking and store.fact(f"placed:{cell.key}") is not None:
+        return None
+    return Job(
+        label=cell.label + (", all activations" if tapped else ""),
+        key=cell.key,
+        target=cell.target,
+        path=tapped or store.folder / cell.variant.file,
+        pending=lacking,
+        digest=tapped is not None,
+    )
+
+
+def settle(store: Store, cell: CellPlan, job: Job) -> None:
+    """Take over how a job for the cell's outputs ended, and keep what holds for the next run."""
+    if job.opened is not None:
+        placement = summarize(job.opened.nodes, cell.variant.border, cell.target.has_npu)
+        store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
+        store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
+        store.put_fact(f"opening:{cell.key}", job.open_seconds)
+    if job.state == "refused":
+        cell.reason = job.words
+        store.put_fact(f"refused:{cell.key}", job.words)
+    elif job.state == "failed":
+        cell.reason, cell.failed, cell.log = job.words, True, job.log
+    store.commit()
+
+
+def placement_of(store: Store, cell: CellPlan) -> Placement | None:
+    """Where the cell's nodes ran, if its session ever stood."""
+    kept = store.fact(f"placed:{cell.key}") if cell.key else None
+    return None if kept is None else Placement(**kept)

@@ -1,0 +1,181 @@
+"""What a run leaves in its folder for people and for other programs, and how it is read back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from chipdrift.errors import RunError, UnknownNameError
+from chipdrift.matrix.assemble import load_outputs
+from chipdrift.matrix.cells import CellPlan
+from chipdrift.matrix.request import Request
+from chipdrift.records import Cell, Matrix, Record
+from chipdrift.store import Store
+
+MATRIX_FILE = "matrix.json"
+_PICTURES = 60
+
+
+def write_run(
+    store: Store,
+    request: Request,
+    matrix: Matrix,
+    cells: Sequence[CellPlan],
+    keep_samples: bool,
+) -> None:
+    """Write ``matrix.json``, the tables, and what the report shows of the samples."""
+    store.drop_pictures()
+    if keep_samples:
+        for index in dict.fromkeys(parting.sample for parting in matrix.partings[:_PICTURES]):
+            png = request.samples.picture(index)
+            if png is not None:
+                store.put_picture(request.samples.keys[index], png)
+    store.put_fact("samples", list(request.samples.keys))
+    store.put_fact("outputs", [spec.name for spec in request.model.info.outputs])
+    shown = [cell for cell in cells if cell.shown and cell.runs]
+    store.put_fact(
+        "cells",
+        {
+            f"{cell.variant.scheme.name}|{cell.target.name}": [
+                cell.key,
+                cell.shares_with.key if cell.shares_with is not None else None,
+            ]
+            for cell in shown
+        },
+    )
+    store.commit()
+    store.write_file(MATRIX_FILE, matrix.model_dump_json(indent=1).encode())
+    rows = [flat_cell(cell) for cell in matrix.cells]
+    store.write_file("cells.csv", _csv(rows))
+    store.write_file("cells.parquet", _parquet(rows))
+    pairs = [_flatten(pair) for pair in matrix.pairs]
+    if pairs:
+        store.write_file("pairs.csv", _csv(pairs))
+        store.write_file("pairs.parquet", _parquet(pairs))
+    answers = list(_answers(store, request, shown))
+    if answers:
+        store.write_file("answers.parquet", _table_bytes(pa.concat_tables(answers)))
+
+
+def read_matrix(folder: str | Path) -> Matrix:
+    """The matrix that a run folder holds; raises RunError where there is none."""
+    file = Path(folder) / MATRIX_FILE
+    if not file.exists():
+        begun = (Path(folder) / "store.sqlite").exists()
+        raise RunError(
+            f"Run {folder}: "
+            + (
+                "it was begun and not finished: run the same chipdrift matrix command again, it "
+                "goes on from what was measured."
+                if begun
+                else "no such run. Make one with chipdrift matrix MODEL --data DATA -o "
+                f"{folder}."
+            )
+        )
+    try:
+        return Matrix.model_validate_json(file.read_bytes())
+    except (ValidationError, OSError) as error:
+        raise RunError(
+            f"Run {folder}: its {MATRIX_FILE} cannot be read, or another version of chipdrift "
+            "wrote it. Run the same chipdrift matrix command again; nothing is measured twice."
+        ) from error
+
+
+def cell_outputs(
+    folder: str | Path, scheme: str, target: str
+) -> tuple[dict[str, np.ndarray[Any, Any]], Cell]:
+    """One array per model output, samples stacked in order, and the cell they are of.
+
+    Raises UnknownNameError for a cell that the run has not, RunError for one without outputs.
+    """
+    matrix = read_matrix(folder)
+    by_name = {(cell.scheme, cell.target): cell for cell in matrix.cells}
+    schemes = {cell.scheme for cell in matrix.cells}
+    if scheme not in schemes:
+        raise UnknownNameError.of("scheme", scheme, schemes, f"Run {folder} has these.")
+    if (scheme, target) not in by_name:
+        raise UnknownNameError.of("target", target, matrix.targets, f"Run {folder} has these.")
+    cell = by_name[scheme, target]
+    with Store.read(Path(folder)) as store:
+        addresses = (store.fact("cells") or {}).get(f"{scheme}|{target}")
+        if addresses is None:
+            raise RunError(f"Cell {scheme} on {target} is {cell.status}: {cell.reason}")
+        keys, names = store.fact("samples"), store.fact("outputs")
+        rows: dict[str, list[np.ndarray[Any, Any]]] = {}
+        for address in reversed([a for a in addresses if a is not None]):
+            has = [key for key in keys if key in store.measured(address)]
+            rows.update(zip(has, store.outputs(address, has), strict=True))
+    stacked = zip(*(rows[key] for key in keys), strict=True)
+    return {name: np.stack(arrays) for name, arrays in zip(names, stacked, strict=True)}, cell
+
+
+def flat_cell(cell: Cell) -> dict[str, Any]:
+    """A cell as one row of a table."""
+    row = _flatten(cell.model_copy(update={"versions": {}, "options": {}, "log": None}))
+    row["fallback"] = len(cell.placement.fallback) if cell.placement is not None else None
+    row["versions"] = " ".join(f"{k}={v}" for k, v in cell.versions.items())
+    return {key: value for key, value in row.items() if key not in ("options", "log")}
+
+
+def _flatten(record: Record, prefix: str = "") -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for name in type(record).model_fields:
+        value = getattr(record, name)
+        if isinstance(value, Record):
+            row.update(_flatten(value, f"{prefix}{name}_"))
+        elif not isinstance(value, dict | tuple):
+            row[prefix + name] = value
+    return row
+
+
+def _complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Every row with every column, in the order in which columns first appear."""
+    columns = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
+    return [{name: row.get(name) for name in columns} for row in rows]
+
+
+def _csv(rows: list[dict[str, Any]]) -> bytes:
+    stream = io.StringIO(newline="")
+    rows = _complete(rows)
+    writer = csv.DictWriter(stream, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return stream.getvalue().encode()
+
+
+def _parquet(rows: list[dict[str, Any]]) -> bytes:
+    return _table_bytes(pa.Table.from_pylist(_complete(rows)))
+
+
+def _table_bytes(table: Any) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(table, sink)
+    return sink.getvalue()
+
+
+def _answers(store: Store, request: Request, cells: Sequence[CellPlan]) -> Iterator[Any]:
+    """Every sample's answer in every cell: scheme, target, sample, label, answer."""
+    for cell in cells:
+        outputs = load_outputs(store, request, cell)
+        answers = request.metric.answers(outputs)
+        count = len(request.samples)
+        yield pa.table(
+            {
+                "scheme": pa.array([cell.variant.scheme.name] * count).dictionary_encode(),
+                "target": pa.array([cell.target.name] * count).dictionary_encode(),
+                "sample": pa.array(range(count), pa.int64()),
+                "key": pa.array(request.samples.keys),
+                "label": pa.array(
+                    [request.metric.describe_label(outputs, i) for i in range(count)], pa.string()
+                ),
+                "answer": pa.array([request.metric.describe(a) for a in answers], pa.string()),
+            }
+        )

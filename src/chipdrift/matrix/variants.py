@@ -1,0 +1,104 @@
+"""The model files of a run: one per scheme, made once, kept in the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from chipdrift.data import Samples
+from chipdrift.errors import ChipdriftError, DataError
+from chipdrift.graph import LoadedModel, tap_activations
+from chipdrift.quantize import apply_scheme, quantizer_versions
+from chipdrift.records import CalibrationInfo, Quantizer
+from chipdrift.schemes import Scheme
+from chipdrift.store import Store, content_key
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What a scheme made of the model: a file in the run folder, or the reason why there is none.
+
+    ``border`` names the quantization nodes of the graph's own inputs and outputs.
+    """
+
+    scheme: Scheme
+    file: str | None
+    sha256: str | None
+    quantizers: dict[str, Quantizer]
+    border: frozenset[str]
+    trace: dict[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+    error: str | None = None
+
+
+def make_variant(
+    store: Store,
+    model: LoadedModel,
+    scheme: Scheme,
+    calibration: Samples | None,
+    info: CalibrationInfo | None,
+) -> Variant:
+    """Quantize ``model``, or take what an earlier run of the same made."""
+    uses = info.sha256 if scheme.needs_calibration and info is not None else None
+    key = content_key(
+        {
+            "model": model.info.sha256,
+            "inputs": [spec.model_dump(mode="json") for spec in model.info.inputs],
+            "scheme": scheme.model_dump(mode="json"),
+            "calibration": uses,
+            "versions": quantizer_versions(),
+        }
+    )
+    kept = store.fact(f"variant:{key}")
+    if kept is not None and (kept["file"] is None or (store.folder / kept["file"]).exists()):
+        return Variant(
+            scheme=scheme,
+            file=kept["file"],
+            sha256=kept["sha256"],
+            quantizers={k: Quantizer(**v) for k, v in kept["quantizers"].items()},
+            border=frozenset(kept["border"]),
+            trace={k: tuple(v) for k, v in kept["trace"].items()},
+            notes=tuple(kept["notes"]),
+            error=kept["error"],
+        )
+    try:
+        feeds = calibration.feeds() if scheme.needs_calibration and calibration else None
+        made = apply_scheme(model, scheme, feeds)
+    except DataError:
+        raise
+    except ChipdriftError as error:
+        return Variant(scheme, None, None, {}, frozenset(), {}, (), str(error))
+    name = f"models/{scheme.name}-{key[:8]}.onnx"
+    store.write_file(name, made.data)
+    variant = Variant(
+        scheme=scheme,
+        file=name,
+        sha256=made.sha256,
+        quantizers=made.quantizers,
+        border=made.border,
+        trace=made.trace,
+        notes=made.notes,
+    )
+    store.put_fact(
+        f"variant:{key}",
+        {
+            "file": variant.file,
+            "sha256": variant.sha256,
+            "quantizers": {k: q.model_dump(mode="json") for k, q in variant.quantizers.items()},
+            "border": sorted(variant.border),
+            "trace": variant.trace,
+            "notes": variant.notes,
+            "error": None,
+        },
+    )
+    store.commit()
+    return variant
+
+
+def tapped_file(store: Store, variant: Variant, folder: Path) -> Path:
+    """The variant with all activations as outputs, written to ``folder``."""
+    assert variant.file is not None
+    path = folder / Path(variant.file).name
+    if not path.exists():
+        path.write_bytes(tap_activations((store.folder / variant.file).read_bytes()))
+    return path
