@@ -1,0 +1,62 @@
+"""How accurate is your model on each phone chip, under each quantization scheme?
+
+The command line's verbs as functions. Everything is imported on first use, so that
+``import chipdrift`` costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from chipdrift.chips import find_chips
+    from chipdrift.data import load_data
+    from chipdrift.errors import ChipdriftError
+    from chipdrift.graph import load_model
+    from chipdrift.matrix import cell_outputs, estimate_matrix, read_matrix, run_matrix
+    from chipdrift.quantize import apply_scheme
+    from chipdrift.records import Matrix
+    from chipdrift.report import write_report
+    from chipdrift.schemes import builtin_schemes, get_scheme
+    from chipdrift.targets import list_targets
+
+_HOMES = {
+    "ChipdriftError": "errors",
+    "Matrix": "records",
+    "apply_scheme": "quantize",
+    "builtin_schemes": "schemes",
+    "cell_outputs": "matrix",
+    "estimate_matrix": "matrix",
+    "find_chips": "chips",
+    "get_scheme": "schemes",
+    "list_targets": "targets",
+    "load_data": "data",
+    "load_model": "graph",
+    "read_matrix": "matrix",
+    "run_matrix": "matrix",
+    "write_report": "report",
+}
+
+__all__ = [
+    "ChipdriftError",
+    "Matrix",
+    "apply_scheme",
+    "builtin_schemes",
+    "cell_outputs",
+    "estimate_matrix",
+    "find_chips",
+    "get_scheme",
+    "list_targets",
+    "load_data",
+    "load_model",
+    "read_matrix",
+    "run_matrix",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

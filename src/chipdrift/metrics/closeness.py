@@ -34,22 +34,25 @@ def row_sums(rows: Array, reference: Array) -> Sums:
     still holds NaN or infinity, or whose squares overflow, is not ``finite``; its sums are 0.
     """
     n = len(rows)
-    sums = Sums(*(np.zeros(n) for _ in range(4)), np.zeros(n, np.bool_))  # type: ignore[arg-type]
+    totals = [np.zeros(n) for _ in range(4)]
+    usable = np.zeros(n, np.bool_)
     for part, x, r in _chunks(rows, reference):
-        finite = np.isfinite(x).all(axis=1) & np.isfinite(r).all(axis=1)
+        finite = _finite(x, r)
         if not finite.all():
             masked = np.isinf(x) & (x == r)
             x, r = np.where(masked, 0.0, x), np.where(masked, 0.0, r)
-            finite = np.isfinite(x).all(axis=1) & np.isfinite(r).all(axis=1)
+            finite = _finite(x, r)
             x, r = np.where(finite[:, None], x, 0.0), np.where(finite[:, None], r, 0.0)
         with np.errstate(over="ignore", invalid="ignore"):
             apart = r - x
-            dots = [np.einsum("nk,nk->n", a, b) for a, b in ((r, r), (x, x), (r, x), (apart, apart))]
-        finite &= np.isfinite(dots).all(axis=0)  # A square may overflow float64.
-        for total, dot in zip(sums[:4], dots, strict=True):
+            dots = [
+                np.einsum("nk,nk->n", a, b) for a, b in ((r, r), (x, x), (r, x), (apart, apart))
+            ]
+        finite = finite & np.isfinite(dots).all(axis=0)  # A square may overflow float64.
+        for total, dot in zip(totals, dots, strict=True):
             total[part] = np.where(finite, dot, 0.0)
-        sums.finite[part] = finite
-    return sums
+        usable[part] = finite
+    return Sums(*totals, finite=usable)
 
 
 def decibels(signal: Floats, noise: Floats, finite: npt.NDArray[np.bool_]) -> Floats:
@@ -62,7 +65,8 @@ def decibels(signal: Floats, noise: Floats, finite: npt.NDArray[np.bool_]) -> Fl
     usable = finite & (signal > 0) & (noise > 0)
     db[usable] = 10.0 * (np.log10(signal[usable]) - np.log10(noise[usable]))
     db[finite & (noise == 0)] = CAP_DB
-    return np.clip(db, -CAP_DB, CAP_DB)
+    clipped: Floats = np.clip(db, -CAP_DB, CAP_DB)
+    return clipped
 
 
 def bit_answers(outputs: Outputs) -> Array:
@@ -78,6 +82,11 @@ def bit_answers(outputs: Outputs) -> Array:
 def describe_bits(answer: Any) -> str:
     """The first eight digits of a digest, for a person."""
     return f"bits {str(answer)[:8]}"
+
+
+def _finite(x: Floats, r: Floats) -> npt.NDArray[np.bool_]:
+    rows: npt.NDArray[np.bool_] = (np.isfinite(x) & np.isfinite(r)).all(axis=1)
+    return rows
 
 
 def _chunks(rows: Array, reference: Array) -> Iterator[tuple[slice, Floats, Floats]]:

@@ -28,7 +28,5 @@ def get_metric(name: str) -> Metric:
         raise UnknownNameError.of(
             "metric", name, metric_names(), "A function of your own is 'module:function'."
         )
-    metric = importlib.import_module(f"{kinds.__name__}.{name}").METRIC
-    if not isinstance(metric, Metric):
-        raise TypeError(f"METRIC of {name} is a {type(metric).__name__}")
+    metric: Metric = importlib.import_module(f"{kinds.__name__}.{name}").METRIC
     return metric

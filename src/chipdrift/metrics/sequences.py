@@ -32,9 +32,7 @@ def decode_ctc(path: Ints) -> list[Ints | None]:
     kept = path != BLANK
     kept[:, 1:] &= path[:, 1:] != path[:, :-1]
     broken = (path == NAN_CLASS).any(axis=1)
-    return [
-        None if bad else row[keep] for row, keep, bad in zip(path, kept, broken, strict=True)
-    ]
+    return [None if bad else row[keep] for row, keep, bad in zip(path, kept, broken, strict=True)]
 
 
 def pad(sequences: Sequence[Ints]) -> tuple[Ints, Ints]:

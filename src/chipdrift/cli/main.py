@@ -1,0 +1,66 @@
+"""The ``chipdrift`` command: its verbs, and what happens to errors."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from chipdrift.cli import listing, measuring, models, results
+from chipdrift.errors import ChipdriftError
+
+app = typer.Typer(
+    name="chipdrift",
+    help=(
+        "How accurate is your model on each phone chip, under each quantization scheme? "
+        "Which chips agree sample by sample, and which nodes silently left the NPU?"
+    ),
+    epilog="Start with: chipdrift demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+for _verb in (
+    measuring.demo,
+    measuring.matrix,
+    models.quantize,
+    results.report,
+    results.outputs,
+    listing.chips,
+    listing.targets,
+    listing.schemes,
+):
+    app.command()(_verb)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+) -> None:
+    if version:
+        from importlib import metadata
+
+        typer.echo(f"chipdrift {metadata.version('chipdrift')}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line: 0 done, 1 a cell failed, 2 misuse."""
+    try:
+        app()
+    except ChipdriftError as error:
+        sys.stdout.flush()
+        typer.echo(f"Error: {error}", err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. What was measured is kept: run the same command again.", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
