@@ -143,9 +143,7 @@ class Store:
     def put_fact(self, key: str, value: object) -> None:
         """Keep a JSON value under ``key``."""
         with _explained(self.folder):
-            self._db.execute(
-                "INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value))
-            )
+            self._db.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
 
     def fact(self, key: str) -> Any:
         """The JSON value under ``key``, or None."""

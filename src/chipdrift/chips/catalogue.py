@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -36,11 +37,24 @@ def all_chips() -> tuple[Chip, ...]:
             field = FIELDS.get(row["field"], row["field"])
             fact = Fact(value=row["value"], status=row["status"], source=row["source"])
             facts[row["vendor"], row["soc"]][field].append(fact)
-    return tuple(build(vendor, soc, facts[vendor, soc]) for vendor, soc in sorted(facts))
+    generations: dict[str, list[str]] = defaultdict(list)
+    for fields in facts.values():
+        soc_model, hexagon = choose(fields["soc_model"]), choose(fields["hexagon"])
+        if soc_model and hexagon:
+            generations[soc_model].append(hexagon)
+    return tuple(
+        build(vendor, soc, facts[vendor, soc], generations) for vendor, soc in sorted(facts)
+    )
 
 
-def build(vendor: str, soc: str, facts: dict[str, list[Fact]]) -> Chip:
-    """Make a chip of all facts about it."""
+def build(
+    vendor: str,
+    soc: str,
+    facts: Mapping[str, list[Fact]],
+    generations: Mapping[str, list[str]],
+) -> Chip:
+    """Make a chip of all facts about it; ``generations`` are all chips' by ``soc_model``."""
+    facts = {field: found for field, found in facts.items() if found}
     used = {field: choose(found) for field, found in facts.items()}
     conflicts = {
         field: tuple(f for f in others(found, used[field]) if f.weak or field not in SEVERAL)
@@ -48,7 +62,8 @@ def build(vendor: str, soc: str, facts: dict[str, list[Fact]]) -> Chip:
     }
     soc_model, vtcm_mb, hexagon = used.get("soc_model"), used.get("vtcm_mb"), used.get("hexagon")
     number = int(soc_model) if soc_model else None
-    reason = simulator.refusal(vendor, soc, number, hexagon, conflicts)
+    same_id = generations.get(soc_model or "", [])
+    reason = simulator.refusal(vendor, soc, number, hexagon, conflicts, same_id)
     simulated = reason is None and number is not None
     return Chip(
         vendor=vendor,

@@ -101,10 +101,14 @@ def refusal(
     soc_model: int | None,
     hexagon: str | None,
     weak: Mapping[str, Sequence[Fact]],
+    same_id: Sequence[str] = (),
 ) -> str | None:
     """Say why the simulator cannot stand in for a chip; None where it can.
 
-    ``weak`` has, by field, the weak facts that stand beside a missing value.
+    ``weak`` has, by field, the weak facts that stand beside a missing value; ``same_id`` the
+    generations of other chips with the same ``soc_model``, which are one device to the simulator.
+    Without a strong generation, one of these that the simulator answers like is enough: the id is
+    what decides the answer, and the catalogue goes on showing the generation as weak.
     """
     if vendor != "Qualcomm":
         return f"{soc} is not a Qualcomm chip: only Qualcomm's Hexagon NPUs can be simulated."
@@ -121,6 +125,9 @@ def refusal(
             "everything would silently run on the CPU."
         )
     if hexagon is None:
+        told = [*same_id, *(fact.value for fact in weak.get("hexagon", ()))]
+        if any(refusal(vendor, soc, soc_model, generation, {}) is None for generation in told):
+            return None
         return (
             f"The Hexagon generation of {soc} is not known{said(weak, 'hexagon')}: "
             f"the simulator's answer for its soc_model {soc_model} cannot be checked."

@@ -47,7 +47,7 @@ def demo(
     _measure(
         {
             "model": files.model,
-            "data": files.evaluation,
+            "data": files.data,
             "calibration": files.calibration,
             "schemes": DEMO_SCHEMES,
             "targets": targets,

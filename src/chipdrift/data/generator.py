@@ -45,7 +45,7 @@ def load_generator(text: str, inputs: Sequence[TensorSpec], limit: int | None) -
     try:
         stacked = np.array(labels) if rows and labels[0] is not None else None
     except ValueError as error:
-        raise DataError(f"Data {text}: the labels differ in shape from sample to sample.") from error
+        raise DataError(f"Data {text}: the labels differ in shape between samples.") from error
     return Samples(text, inputs, len(rows), lambda i: rows[i][0], stacked)
 
 

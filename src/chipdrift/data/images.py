@@ -129,7 +129,9 @@ def _read(path: Path, recipe: ImageRecipe) -> Array:
         with Image.open(path) as opened:
             image = opened.convert("L" if recipe.channels == "L" else "RGB")
     except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise DataError(f"Data {path}: not a readable image ({error}). Mend or remove it.") from error
+        raise DataError(
+            f"Data {path}: not a readable image ({error}). Mend or remove it."
+        ) from error
     if recipe.resize is not None:
         scale = recipe.resize / min(image.size)
         sides = tuple(max(recipe.resize, round(side * scale)) for side in image.size)
@@ -143,7 +145,7 @@ def _read(path: Path, recipe: ImageRecipe) -> Array:
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if recipe.channels == "BGR":
         pixels = pixels[..., ::-1]
-    mean, std = np.float32(recipe.mean), np.float32(recipe.std)
+    mean, std = np.array(recipe.mean, np.float32), np.array(recipe.std, np.float32)
     values = (pixels / np.float32(recipe.divide) - mean) / std
     if recipe.layout == "NCHW":
         values = np.moveaxis(values, -1, 0)

@@ -135,4 +135,5 @@ def _pixels(array: Array) -> Array | None:
     image = image.astype(np.float64)
     low, high = image.min(), image.max()
     pixels = np.rint((image - low) / max(high - low, 1e-12) * 255).astype(np.uint8)
-    return pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    flat: Array = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    return flat

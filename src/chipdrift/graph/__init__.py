@@ -1,4 +1,4 @@
-"""ONNX files: load and pin them, read their quantizers, tap their activations, trace their nodes."""
+"""ONNX files: load and pin them, read their quantizers, tap activations, trace nodes."""
 
 from chipdrift.graph.load import LoadedModel, load_model
 from chipdrift.graph.quantizers import border_quantizers, is_quantized, output_quantizers

@@ -35,7 +35,7 @@ class LoadedModel:
     @property
     def data(self) -> bytes:
         """The serialized model, deterministic for the same file and pins."""
-        return self.proto.SerializeToString(deterministic=True)
+        return bytes(self.proto.SerializeToString(deterministic=True))
 
     @property
     def is_float16(self) -> bool:
@@ -45,9 +45,7 @@ class LoadedModel:
         )
 
 
-def load_model(
-    path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None
-) -> LoadedModel:
+def load_model(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = None) -> LoadedModel:
     """Load ``path`` and pin the inputs named in ``shapes`` (input name to all its dimensions).
 
     Raises :class:`ModelError` with one sentence where the file is no ONNX model, is cut off, is

@@ -37,9 +37,7 @@ def output_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
     return found
 
 
-def _quantizer(
-    node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]
-) -> Quantizer | None:
+def _quantizer(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> Quantizer | None:
     scale = constants.get(node.input[1])
     if scale is None or any(a.name == "block_size" and a.i for a in node.attribute):
         return None

@@ -54,4 +54,4 @@ def tap_activations(data: bytes) -> bytes:
                 and value.type.tensor_type.elem_type in _TAPPABLE
             ):
                 graph.output.append(value)
-    return proto.SerializeToString(deterministic=True)
+    return bytes(proto.SerializeToString(deterministic=True))

@@ -43,6 +43,7 @@ from chipdrift.records import (
     Pair,
     Parting,
     SchemeInfo,
+    Status,
 )
 from chipdrift.store import Store, digest_arrays
 from chipdrift.targets import list_targets
@@ -78,10 +79,8 @@ def load_outputs(store: Store, request: Request, cell: CellPlan) -> Outputs:
     """All samples of a cell: its own answers, and its representative's where it has none."""
     keys = request.samples.keys
     own = store.measured(cell.key)
-    found = dict(
-        zip(own_keys := [k for k in keys if k in own], store.outputs(cell.key, own_keys), strict=True)
-    )
-    lacking = [key for key in keys if key not in own]
+    has, lacking = [k for k in keys if k in own], [k for k in keys if k not in own]
+    found = dict(zip(has, store.outputs(cell.key, has), strict=True))
     if lacking and cell.shares_with is not None:
         found.update(zip(lacking, store.outputs(cell.shares_with.key, lacking), strict=True))
     names = [spec.name for spec in request.model.info.outputs]
@@ -177,9 +176,7 @@ def _load_scheme(
     return loaded
 
 
-def _derive(
-    request: Request, cell: CellPlan, outputs: Outputs, base: Answers | None
-) -> Answers:
+def _derive(request: Request, cell: CellPlan, outputs: Outputs, base: Answers | None) -> Answers:
     """``base`` is None for the baseline itself, which is its own reference."""
     outputs = _with_reference(outputs, base.outputs if base is not None else outputs)
     quantizers = cell.variant.quantizers
@@ -230,7 +227,7 @@ def _cell(
         "model_sha256": cell.variant.sha256,
     }
     if answers is None:
-        status = "failed" if cell.failed else "unsupported"
+        status: Status = "failed" if cell.failed else "unsupported"
         return Cell(status=status, reason=cell.reason, log=cell.log, **common)
     base = answers.outputs.reference
     assert base is not None
@@ -307,9 +304,7 @@ def _corrected(cells: list[Cell]) -> list[Cell]:
     return done
 
 
-def _pairs(
-    store: Store, request: Request, there: Sequence[tuple[CellPlan, Answers]]
-) -> list[Pair]:
+def _pairs(store: Store, request: Request, there: Sequence[tuple[CellPlan, Answers]]) -> list[Pair]:
     found: dict[tuple[int, int], dict[str, Any]] = {}
     pairs = []
     for (cell_a, a), (cell_b, b) in itertools.combinations(there, 2):
@@ -376,8 +371,7 @@ def _partings(
             sample=int(index),
             label=metric.describe_label(there[0][1].outputs, int(index)),
             answers={
-                cell.target.name: metric.describe(answers.answers[index])
-                for cell, answers in there
+                cell.target.name: metric.describe(answers.answers[index]) for cell, answers in there
             },
         )
         for index in parted[: max(0, room)]

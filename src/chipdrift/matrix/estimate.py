@@ -164,9 +164,7 @@ def _estimate(store: Store, request: Request, cell: CellPlan) -> CellEstimate:
     )
 
 
-def _if_alike(
-    store: Store, request: Request, cells: Sequence[CellPlan], audit: int
-) -> float:
+def _if_alike(store: Store, request: Request, cells: Sequence[CellPlan], audit: int) -> float:
     """Seconds on one core if cells of a family with the same first answer share the rest."""
     seen: set[tuple[str, str, bytes]] = set()
     total = 0.0

@@ -76,8 +76,7 @@ def read_matrix(folder: str | Path) -> Matrix:
                 "it was begun and not finished: run the same chipdrift matrix command again, it "
                 "goes on from what was measured."
                 if begun
-                else "no such run. Make one with chipdrift matrix MODEL --data DATA -o "
-                f"{folder}."
+                else f"no such run. Make one with chipdrift matrix MODEL --data DATA -o {folder}."
             )
         )
     try:

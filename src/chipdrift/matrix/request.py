@@ -95,8 +95,8 @@ def resolve(
                 "applied. Use --scheme asis, or give the float model."
             )
         warnings.append(
-            "the model is already quantized: the baseline is the same model on ort:cpu, so the loss "
-            "that quantization brought is not in these figures"
+            "the model is already quantized: the baseline is the same model on ort:cpu, so the "
+            "loss that quantization brought is not in these figures"
         )
     return Request(
         model=loaded,

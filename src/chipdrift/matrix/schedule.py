@@ -18,7 +18,7 @@ from typing import Literal
 
 from chipdrift.data import Samples
 from chipdrift.store import Store
-from chipdrift.targets import Opened, Target, WorkerDied, WorkerProcess
+from chipdrift.targets import Opened, Target, WorkerDiedError, WorkerProcess
 
 # A feed beyond this fills the socket's buffer: it is sent only to a worker that waits for it.
 _SMALL_FEED = 16 << 10
@@ -138,7 +138,7 @@ class Scheduler:
             try:
                 assert slot.worker is not None
                 self._answer(slot, slot.worker.receive())
-            except WorkerDied as death:
+            except WorkerDiedError as death:
                 self._fail(slot, f"{self._doing(slot)}: {death}")
         now = time.monotonic()
         for slot in busy.values():
@@ -202,7 +202,7 @@ class Scheduler:
         job.state, job.workers = "running", job.workers + 1
         try:
             slot.worker.open(slot.name, str(job.path), job.target.options, fresh=True)
-        except WorkerDied as death:
+        except WorkerDiedError as death:
             self._fail(slot, f"building the session: {death}")
 
     def _choose(self, slot: _Slot) -> Job | None:

@@ -1,4 +1,4 @@
-"""What a metric is: an abstract class, the outputs it reads, and the two kinds of figure it makes."""
+"""What a metric is: an abstract class, the outputs it reads, and the figures it makes."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def row_sums(rows: Array, reference: Array) -> Sums:
         for total, dot in zip(totals, dots, strict=True):
             total[part] = np.where(finite, dot, 0.0)
         usable[part] = finite
-    return Sums(*totals, finite=usable)
+    return Sums(totals[0], totals[1], totals[2], totals[3], usable)
 
 
 def decibels(signal: Floats, noise: Floats, finite: npt.NDArray[np.bool_]) -> Floats:
@@ -85,8 +85,7 @@ def describe_bits(answer: Any) -> str:
 
 
 def _finite(x: Floats, r: Floats) -> npt.NDArray[np.bool_]:
-    rows: npt.NDArray[np.bool_] = (np.isfinite(x) & np.isfinite(r)).all(axis=1)
-    return rows
+    return np.logical_and.reduce(np.isfinite(x) & np.isfinite(r), axis=1)
 
 
 def _chunks(rows: Array, reference: Array) -> Iterator[tuple[slice, Floats, Floats]]:

@@ -47,8 +47,8 @@ class UserMetric(Metric):
         """Call the function; :class:`DataError` where it raises or returns something else."""
         found = self._call(outputs, None)
         if found.shape == (outputs.samples,):
-            kind: Kind = "proportion" if found.dtype.kind == "b" else "mean"
-            return PerSample(found.astype(np.float64), kind)
+            boolean = found.dtype.kind == "b"
+            return PerSample(found.astype(np.float64), "proportion" if boolean else "mean")
         if found.ndim != 0:
             raise DataError(
                 f"Metric {self.name!r} returned an array of shape {found.shape}, expected "

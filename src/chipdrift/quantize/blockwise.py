@@ -87,8 +87,8 @@ def block_weights(
         )
     if left:
         notes.append(
-            f"{len(left)} of {len(done)} weights keep one scale per channel: blocks of {block_size} "
-            f"do not divide what they sum over: {', '.join(left)}"
+            f"{len(left)} of {len(done)} weights keep one scale per channel: blocks of "
+            f"{block_size} do not divide what they sum over: {', '.join(left)}"
         )
     return quantized
 

@@ -49,7 +49,7 @@ class TargetInfo(Record):
     reason: str | None = None
 
 
-class Refusal(Exception):
+class RefusedError(Exception):
     """The runtime will not take this model; its own words. A result, not a failure."""
 
 

@@ -1,4 +1,4 @@
-"""Qualcomm's Hexagon NPU in the vendor's own simulator, which onnxruntime-qnn brings: ``htp:sm8550``.
+"""Qualcomm's Hexagon NPU in the vendor's simulator, from onnxruntime-qnn: ``htp:sm8550``.
 
 The simulator is reached by its public API only. An unknown ``soc_model`` would silently be another
 chip and a provider that fails would silently be the CPU, so ids come from the catalogue alone and
@@ -88,7 +88,7 @@ def listed() -> list[TargetInfo]:
             name=f"htp:{chip.soc.lower()}",
             evidence="vendor-simulator",
             available=reason is None,
-            description=f"{chip.label}, Hexagon {chip.hexagon}, in Qualcomm's simulator",
+            description=f"{chip.label}, Hexagon {chip.hexagon or 'not known'}, simulated",
             reason=reason,
         )
         for chip in simulated_chips()
@@ -96,7 +96,7 @@ def listed() -> list[TargetInfo]:
 
 
 def open_session(path: str, options: Mapping[str, str]) -> Session:
-    """Build the session on the simulated chip; raises Refusal with the simulator's words."""
+    """Build the session on the simulated chip; raises RefusedError with the simulator's words."""
     import onnxruntime
     import onnxruntime_qnn
 

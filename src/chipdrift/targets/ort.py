@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chipdrift.errors import UnknownNameError
-from chipdrift.targets.base import Opened, Refusal, Session, Target, TargetInfo
+from chipdrift.targets.base import Opened, RefusedError, Session, Target, TargetInfo
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -81,7 +81,7 @@ def listed() -> list[TargetInfo]:
 
 
 def open_session(path: str, options: Mapping[str, str]) -> Session:
-    """Build the session; raises Refusal with onnxruntime's words where it will not."""
+    """Build the session; raises RefusedError with onnxruntime's words where it will not."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -110,7 +110,7 @@ def build(path: str, settings: Any, providers: list[str] | None) -> onnxruntime.
     try:
         return onnxruntime.InferenceSession(path, settings, providers=providers)
     except refusals as error:
-        raise Refusal(" ".join(str(error).split())) from error
+        raise RefusedError(" ".join(str(error).split())) from error
 
 
 class OrtSession(Session):

@@ -1,4 +1,4 @@
-"""The parent's handle on a worker process: start it, ask it, notice its death, read its last words."""
+"""The parent's handle on a worker process: start it, ask it, notice its death."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from chipdrift.targets.base import Target
 _LAST_WORDS = 600
 
 
-class WorkerDied(Exception):
+class WorkerDiedError(Exception):
     """The worker is gone, or said what no worker says: a sentence with its last words."""
 
 
@@ -61,15 +61,15 @@ class WorkerProcess:
         self._send(("run", slot, sample, dict(feed), digest))
 
     def receive(self) -> tuple[Any, ...]:
-        """The next answer; raises WorkerDied where there is none to come."""
+        """The next answer; raises WorkerDiedError where there is none to come."""
         try:
             message = self.connection.recv()
         except (EOFError, OSError) as error:
-            raise WorkerDied(self.obituary()) from error
+            raise WorkerDiedError(self.obituary()) from error
         except (pickle.UnpicklingError, ValueError, AttributeError, ImportError) as error:
-            raise WorkerDied(f"its worker sent garbage ({type(error).__name__})") from error
+            raise WorkerDiedError(f"its worker sent garbage ({type(error).__name__})") from error
         if not isinstance(message, tuple) or len(message) < 3:
-            raise WorkerDied("its worker sent garbage")
+            raise WorkerDiedError("its worker sent garbage")
         return message
 
     def obituary(self) -> str:
@@ -109,4 +109,4 @@ class WorkerProcess:
         try:
             self.connection.send(message)
         except OSError as error:
-            raise WorkerDied(self.obituary()) from error
+            raise WorkerDiedError(self.obituary()) from error

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from chipdrift.store import pack_arrays
-from chipdrift.targets.base import Refusal, Session
+from chipdrift.targets.base import RefusedError, Session
 
 _PR_SET_PDEATHSIG = 1
 
@@ -57,7 +57,7 @@ def _serve(module: Any, sessions: dict[str, Session], request: tuple[Any, ...]) 
         if digest:
             return ("digest", slot, sample, seconds, hashlib.sha256(data).hexdigest())
         return ("outputs", slot, sample, seconds, data)
-    except Refusal as refusal:
+    except RefusedError as refusal:
         return ("refused", slot, str(refusal))
     except Exception as error:
         return ("error", slot, f"{type(error).__name__}: {' '.join(str(error).split())}")

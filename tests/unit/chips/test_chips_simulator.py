@@ -42,7 +42,7 @@ def test_simulator_id_of_the_flagships(soc: str, number: int) -> None:
         ("SXR2250P", "SXR2250P has no known QNN soc_model: it cannot be simulated."),
         ("SM8750-AC", "it cannot be simulated. Without the bin's letters it is SM8750."),
         ("SM6475", "The Hexagon generation of SM6475 is not known: the simulator's answer for its"),
-        ("SM8735", "The Hexagon generation of SM8735 is not known (v79 as draft, v73 "),
+        ("SM4635", "The Hexagon generation of SM4635 is not known: the simulator's answer for its"),
         ("IPQ6018", "creates no device for IPQ6018 (soc_model 23): everything would silently run"),
         ("MT6989", "MT6989 is not a Qualcomm chip"),
     ],
@@ -55,6 +55,20 @@ def test_refusals_say_why(soc: str, sentence: str) -> None:
     assert str(caught.value) == chip.not_simulated
     assert (chip.fp16, chip.fp16_words) == (None, "not simulated")
     assert chip not in simulated_chips()
+
+
+@pytest.mark.parametrize(
+    ("soc", "number"),
+    [
+        ("SM8735", 85),  # weak facts say v79 and v73, and the simulator answers like both
+        ("QCS8550", 66),  # no fact of its own, but QCM8550LA with the same id is v73
+    ],
+)
+def test_a_known_id_is_enough_where_the_generation_is_weak(soc: str, number: int) -> None:
+    chip = get_chip(soc)
+    assert chip.hexagon is None
+    assert simulator_id(chip) == number
+    assert chip in simulated_chips()
 
 
 @pytest.mark.parametrize(
@@ -79,7 +93,7 @@ def test_every_simulated_chip_was_measured_and_runs_w8a8_on_the_npu() -> None:
         assert row.known and row.device, chip.soc
         assert row.w8a8 == row.w8a16 == "yes", chip.soc
         assert chip.fp16 is (row.fp16 == "yes"), chip.soc
-        assert chip.hexagon in REFERENCES, chip.soc
+        assert chip.hexagon is None or chip.hexagon in REFERENCES, chip.soc
 
 
 def test_only_chips_with_fp16_have_it() -> None:
