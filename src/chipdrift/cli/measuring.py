@@ -166,10 +166,12 @@ def matrix(
 
 def _measure(asked: dict[str, Any], json: bool) -> None:
     from chipdrift.matrix import run_matrix
-    from chipdrift.report import print_matrix, write_report
 
     with show_progress() as progress:
         found: Matrix = run_matrix(**asked, progress=progress)
+
+    from chipdrift.report import print_matrix, write_report
+
     written = write_report(asked["out"])
     if json:
         for warning in found.warnings:

@@ -61,7 +61,8 @@ def _read(path: Path) -> dict[str, Array]:
     if not path.exists():
         raise DataError(f"Data {path}: no such file. Give an .npz file made with numpy.savez.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: numpy leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(
                     f"Data {path}: a single array. Save it under its input's name: "
