@@ -95,12 +95,11 @@ class Store:
             raise RunError(
                 f"Run {folder}: cannot be written ({error.strerror}). Give another -o."
             ) from error
-        with _explained(folder):
-            db = sqlite3.connect(folder / "store.sqlite")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=NORMAL")
-            db.executescript(_TABLES)
-            db.commit()
+        try:
+            db = _connect(folder, "PRAGMA journal_mode=WAL", "PRAGMA synchronous=NORMAL")
+        except RunError:
+            os.close(lock)
+            raise
         return cls(folder, db, lock)
 
     @classmethod
@@ -112,10 +111,7 @@ class Store:
                 f"{folder} is not a chipdrift run: it has no store.sqlite. Make one with "
                 f"chipdrift matrix MODEL --data DATA -o {folder}."
             )
-        with _explained(folder):
-            db = sqlite3.connect(file)
-            db.executescript(_TABLES)
-        return cls(folder, db, None)
+        return cls(folder, _connect(folder), None)
 
     def __enter__(self) -> Self:
         return self
@@ -147,8 +143,8 @@ class Store:
 
     def fact(self, key: str) -> Any:
         """The JSON value under ``key``, or None."""
-        row = self._db.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+        rows = self._rows("SELECT value FROM facts WHERE key = ?", key)
+        return json.loads(rows[0][0]) if rows else None
 
     def put_output(self, cell: str, sample: str, seconds: float, data: bytes) -> None:
         """Keep one sample's packed outputs."""
@@ -159,13 +155,12 @@ class Store:
 
     def measured(self, cell: str) -> dict[str, float]:
         """The samples a cell has outputs for, with the seconds each took."""
-        rows = self._db.execute("SELECT sample, seconds FROM outputs WHERE cell = ?", (cell,))
-        return dict(rows.fetchall())
+        return dict(self._rows("SELECT sample, seconds FROM outputs WHERE cell = ?", cell))
 
     def outputs(self, cell: str, samples: Iterable[str]) -> Iterator[list[np.ndarray[Any, Any]]]:
         """One list of arrays per sample, in the order asked for; KeyError if one is missing."""
         kept: Mapping[str, bytes] = dict(
-            self._db.execute("SELECT sample, data FROM outputs WHERE cell = ?", (cell,))
+            self._rows("SELECT sample, data FROM outputs WHERE cell = ?", cell)
         )
         for sample in samples:
             yield unpack_arrays(kept[sample])
@@ -179,8 +174,7 @@ class Store:
 
     def digests(self, cell: str) -> dict[str, str]:
         """The activation hashes a cell has, by sample."""
-        rows = self._db.execute("SELECT sample, digest FROM digests WHERE cell = ?", (cell,))
-        return dict(rows.fetchall())
+        return dict(self._rows("SELECT sample, digest FROM digests WHERE cell = ?", cell))
 
     def put_picture(self, sample: str, png: bytes) -> None:
         """Keep a sample's picture for the report."""
@@ -189,13 +183,17 @@ class Store:
 
     def picture(self, sample: str) -> bytes | None:
         """A sample's picture, or None."""
-        row = self._db.execute("SELECT png FROM pictures WHERE sample = ?", (sample,)).fetchone()
-        return None if row is None else bytes(row[0])
+        rows = self._rows("SELECT png FROM pictures WHERE sample = ?", sample)
+        return bytes(rows[0][0]) if rows else None
 
     def drop_pictures(self) -> None:
         """Forget every picture: ``--no-samples`` holds for what an earlier run kept, too."""
         with _explained(self.folder):
             self._db.execute("DELETE FROM pictures")
+
+    def _rows(self, query: str, key: str) -> list[Any]:
+        with _explained(self.folder):
+            return self._db.execute(query, (key,)).fetchall()
 
     def write_file(self, name: str, data: bytes) -> Path:
         """Write ``name`` in the run folder, whole or not at all."""
@@ -206,6 +204,19 @@ class Store:
             partial.write_bytes(data)
             partial.replace(path)
         return path
+
+
+def _connect(folder: Path, *pragmas: str) -> sqlite3.Connection:
+    with _explained(folder):
+        db = sqlite3.connect(folder / "store.sqlite")
+        try:
+            for pragma in pragmas:
+                db.execute(pragma)
+            db.executescript(_TABLES)
+        except BaseException:
+            db.close()
+            raise
+        return db
 
 
 @contextmanager

@@ -5,10 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from chipdrift.data.samples import Array, Samples
 from chipdrift.errors import DataError
@@ -26,8 +26,8 @@ class ImageRecipe(Record):
     the order of the class folders; without it they are sorted by name.
     """
 
-    size: tuple[int, int]
-    resize: int | None = None
+    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
+    resize: int | None = Field(default=None, ge=1)
     crop: bool = True
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
@@ -38,11 +38,21 @@ class ImageRecipe(Record):
     folder: str = "."
     classes: tuple[str, ...] | None = None
 
+    @model_validator(mode="after")
+    def _consistent(self) -> ImageRecipe:
+        planes = 1 if self.channels == "L" else 3
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) not in (1, planes):
+                raise ValueError(f"{name} has {len(values)} values for {planes} channels")
+        if min(self.std) <= 0:
+            raise ValueError("std must be greater than 0")
+        return self
+
 
 def load_images(path: Path, inputs: Sequence[TensorSpec], limit: int | None) -> Samples:
-    """Samples from ``folder/class/*.png`` and the like, sorted by class, then by file name.
+    """Samples from ``folder/class/*.png`` and the like, each class sorted by file name.
 
-    Under a limit the classes take turns, so that few samples still cover them all. Labels are the
+    The classes take turns, so that few samples under a limit still cover them all. Labels are the
     class's number. Raises DataError for a missing or wrong TOML, an unreadable image, no images.
     """
     toml = path / "chipdrift.toml" if path.is_dir() else path
@@ -56,7 +66,7 @@ def load_images(path: Path, inputs: Sequence[TensorSpec], limit: int | None) -> 
 
     def fetch(index: int) -> dict[str, Array]:
         if index not in cache:
-            array = _read(files[index][1], recipe).astype(spec.dtype)
+            array = _typed(toml, spec, _read(files[index][1], recipe))
             # Small sets stay in memory, large ones are decoded again when they are run.
             if len(files) * array.nbytes > 1 << 30:
                 return {spec.name: array}
@@ -103,7 +113,9 @@ def _input(toml: Path, recipe: ImageRecipe, inputs: Sequence[TensorSpec]) -> Ten
 def _files(toml: Path, recipe: ImageRecipe, folder: Path) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         raise DataError(f"Data {toml}: folder {folder} does not exist.")
-    classes = recipe.classes or tuple(sorted(p.name for p in folder.iterdir() if p.is_dir()))
+    classes = recipe.classes or tuple(
+        sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    )
     missing = [name for name in classes if not (folder / name).is_dir()]
     if missing:
         raise DataError(f"Data {toml}: classes without a folder: {', '.join(missing[:5])}.")
@@ -119,6 +131,17 @@ def _files(toml: Path, recipe: ImageRecipe, folder: Path) -> list[tuple[int, Pat
             f"Read are {', '.join(sorted(_SUFFIXES))}."
         )
     return files
+
+
+def _typed(toml: Path, spec: TensorSpec, values: Array) -> Array:
+    """``values`` in the input's type; what an integer input would lose is an error."""
+    array: Array = values.astype(spec.dtype)
+    if array.dtype.kind in "iu" and not np.array_equal(array, values):
+        raise DataError(
+            f"Data {toml}: input {spec.name!r} is {spec.dtype}, and the recipe makes fractions or "
+            "values out of its range. Set divide = 1, and mean and std to leave whole numbers."
+        )
+    return array
 
 
 def _read(path: Path, recipe: ImageRecipe) -> Array:

@@ -45,8 +45,11 @@ class Samples:
         return len(self.keys)
 
     def feed(self, index: int) -> dict[str, Array]:
-        """Sample ``index`` as a runtime takes it."""
-        return self._fetch(index)
+        """Sample ``index`` as a runtime takes it: the model's inputs, in this host's byte order."""
+        fetched = self._fetch(index)
+        return {
+            spec.name: _native(fetched[spec.name]) for spec in self._inputs if spec.name in fetched
+        }
 
     def feeds(self) -> list[dict[str, Array]]:
         """All samples, in order."""
@@ -83,9 +86,9 @@ class Samples:
 
     def _key(self, index: int) -> str:
         digest = hashlib.sha256()
-        feed = self._fetch(index)
+        fetched = self._fetch(index)
         for spec in self._inputs:
-            array = _checked(self.name, index, spec, feed)
+            array = _native(_checked(self.name, index, spec, fetched))
             digest.update(f"{spec.name}|{array.dtype}|{array.shape}|".encode())
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
@@ -95,6 +98,12 @@ def count_overlap(samples: Samples, others: Samples) -> int:
     """How many of ``samples`` are also among ``others``, by the hash of their inputs."""
     known = set(others.keys)
     return sum(key in known for key in samples.keys)
+
+
+def _native(array: Array) -> Array:
+    """An array in this host's byte order: onnxruntime misreads any other without a word."""
+    array = np.asarray(array)
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _checked(name: str, index: int, spec: TensorSpec, feed: dict[str, Array]) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,14 +184,17 @@ def _pin(path: Path, proto: onnx.ModelProto, shapes: dict[str, Sequence[int]]) -
 
 
 def _name_nodes(proto: onnx.ModelProto) -> None:
-    taken = {node.name for node in proto.graph.node if node.name}
+    """The first node of a name keeps it; others and the unnamed get one that no node has."""
+    taken = {node.name for node in proto.graph.node}
     seen: set[str] = set()
     for index, node in enumerate(proto.graph.node):
-        name = node.name or f"{node.op_type}_{index}"
-        if name in seen or (not node.name and name in taken):
-            name = f"{name}#{index}"
-        node.name = name
-        seen.add(name)
+        if not node.name or node.name in seen:
+            name = node.name or f"{node.op_type}_{index}"
+            while name in taken:
+                name = f"{name}#{index}"
+            node.name = name
+            taken.add(name)
+        seen.add(node.name)
 
 
 def _infer(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:
@@ -230,12 +233,22 @@ def _external_files(path: Path) -> list[Path]:
     proto = onnx.load(path, load_external_data=False)
     names = {
         entry.value
-        for init in proto.graph.initializer
-        if init.data_location == onnx.TensorProto.EXTERNAL
-        for entry in init.external_data
+        for tensor in _tensors(proto.graph)
+        if external_data_helper.uses_external_data(tensor)
+        for entry in tensor.external_data
         if entry.key == "location"
     }
     return [path.parent / name for name in sorted(names)]
+
+
+def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+    """Every weight, and every tensor that a node (of a subgraph, too) holds as an attribute."""
+    yield from graph.initializer
+    for node in graph.node:
+        for attribute in node.attribute:
+            yield from [attribute.t, *attribute.tensors]
+            for inner in [attribute.g, *attribute.graphs]:
+                yield from _tensors(inner)
 
 
 def tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:

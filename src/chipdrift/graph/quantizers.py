@@ -24,27 +24,35 @@ def output_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
     """
     makers = {out: node for node in proto.graph.node for out in node.output}
     constants = {init.name: init for init in proto.graph.initializer}
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                constants[node.output[0]] = attribute.t
     found: dict[str, Quantizer] = {}
     for value in proto.graph.output:
-        node, moved = makers.get(value.name), False
-        while node is not None and node.op_type in _MOVES:
-            node, moved = makers.get(node.input[0]), True
-        if node is None or node.op_type != "DequantizeLinear":
+        maker, moved = makers.get(value.name), False
+        while maker is not None and maker.op_type in _MOVES:
+            maker, moved = makers.get(maker.input[0]), True
+        if maker is None or maker.op_type != "DequantizeLinear":
             continue
-        quantizer = _quantizer(node, constants)
+        quantizer = _quantizer(maker, constants, makers)
         if quantizer is not None and not (moved and len(quantizer.scale) > 1):
             found[value.name] = quantizer
     return found
 
 
-def _quantizer(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> Quantizer | None:
+def _quantizer(
+    node: onnx.NodeProto,
+    constants: dict[str, onnx.TensorProto],
+    makers: dict[str, onnx.NodeProto],
+) -> Quantizer | None:
     scale = constants.get(node.input[1])
     if scale is None or any(a.name == "block_size" and a.i for a in node.attribute):
         return None
     zero = constants.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
     scales = numpy_helper.to_array(scale).astype("float64").reshape(-1)
     if zero is None:
-        zeros, dtype = [0] * len(scales), "uint8"
+        zeros, dtype = [0] * len(scales), _integer_type(node.input[0], constants, makers)
     else:
         zeros = [int(v) for v in numpy_helper.to_array(zero).astype("int64").reshape(-1)]
         dtype = onnx.TensorProto.DataType.Name(zero.data_type).lower()
@@ -55,6 +63,21 @@ def _quantizer(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> 
         dtype=dtype,
         axis=axis if len(scales) > 1 else None,
     )
+
+
+def _integer_type(
+    name: str, constants: dict[str, onnx.TensorProto], makers: dict[str, onnx.NodeProto]
+) -> str:
+    """The type of the integers called ``name``, where no zero point tells."""
+    kind = onnx.TensorProto.UINT8
+    maker = makers.get(name)
+    if name in constants:
+        kind = constants[name].data_type
+    elif maker is not None and maker.op_type == "QuantizeLinear":
+        kind = next((a.i for a in maker.attribute if a.name == "output_dtype" and a.i), kind)
+        if len(maker.input) > 2 and maker.input[2] in constants:
+            kind = constants[maker.input[2]].data_type
+    return onnx.TensorProto.DataType.Name(kind).lower()
 
 
 def border_quantizers(proto: onnx.ModelProto) -> frozenset[str]:

@@ -45,13 +45,9 @@ def tap_activations(data: bytes) -> bytes:
         for name in node.output:
             followed = users.get(name, [])
             quantized_next = bool(followed) and all(op == "QuantizeLinear" for op in followed)
-            value = types.get(name)
-            if (
-                name
-                and name not in own
-                and not quantized_next
-                and value is not None
-                and value.type.tensor_type.elem_type in _TAPPABLE
-            ):
+            # What follows an op of com.microsoft has no known type; the runtime finds it out.
+            value = types.get(name, onnx.ValueInfoProto(name=name))
+            known = value.type.tensor_type.elem_type in _TAPPABLE or not value.HasField("type")
+            if name and name not in own and not quantized_next and known:
                 graph.output.append(value)
     return bytes(proto.SerializeToString(deterministic=True))

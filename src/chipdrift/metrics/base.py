@@ -86,7 +86,8 @@ class Statistic:
 
     ``units`` is the number U of things that are drawn in a resample: samples or pairs. ``values``
     takes int64 weights (B, U), how often each unit was drawn in each of B resamples, and returns
-    the float64 (B,) figures, all finite. ``resamples`` caps B where a figure is dear to compute.
+    the float64 (B,) figures: finite on all units, NaN on a draw where the figure is not defined.
+    ``resamples`` caps B where a figure is dear to compute.
     """
 
     units: int

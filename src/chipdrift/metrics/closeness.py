@@ -85,7 +85,8 @@ def describe_bits(answer: Any) -> str:
 
 
 def _finite(x: Floats, r: Floats) -> npt.NDArray[np.bool_]:
-    return np.logical_and.reduce(np.isfinite(x) & np.isfinite(r), axis=1)
+    rows: npt.NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(x) & np.isfinite(r), axis=1)
+    return rows
 
 
 def _chunks(rows: Array, reference: Array) -> Iterator[tuple[slice, Floats, Floats]]:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from chipdrift.errors import DataError
-from chipdrift.metrics.base import Array, Ints, Outputs
+from chipdrift.metrics.base import Array, Outputs
 from chipdrift.metrics.closeness import CAP_DB, Sums, row_sums
 from chipdrift.records import Lsb, Quantizer
 
 _RANGES = {
     f"{sign}int{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
     for sign in ("", "u")
-    for bits in (2, 4, 8, 16, 32)
+    for bits in (2, 4, 8, 16)
 }
+_RANGES["int32"] = (-(2**31), 2**31 - 1)
 _EXACT = 2**24  # Integers beyond this are not all float32 values, so no round trip finds them.
+_CHUNK = 4_000_000  # Elements held as float64 at once.
+
+Steps = npt.NDArray[np.int32]
 
 
 def sqnr_db(outputs: Outputs, reference: Outputs) -> float | None:
@@ -49,36 +54,38 @@ def sqnr_db(outputs: Outputs, reference: Outputs) -> float | None:
     return float(10.0 * (np.log10(signal) - np.log10(noise)))
 
 
-def to_integers(array: Array, quantizer: Quantizer) -> Ints | None:
-    """Dequantized reals back to the integers they came from, exactly, or None.
+def to_integers(array: Array, quantizer: Quantizer) -> Steps | None:
+    """Dequantized reals back to the integers they came from, exactly, as int32, or None.
 
     ``array`` is float (N, *shape); ``quantizer.axis`` counts in the model's output ``shape``,
     without the leading N. ``q = rint(y / scale) + zero_point`` in float64; the inverse of ONNX
     DequantizeLinear holds where ``(q - zero_point) * scale``, in the array's own precision, is
-    ``y`` again and q lies in the range of ``quantizer.dtype``. None where it fails anywhere: then
-    the reals are no outputs of this quantizer. Raises ValueError where the scales do not fit axis.
+    ``y`` again and q lies in the range of ``quantizer.dtype``. None where it fails anywhere, as for
+    a NaN: then the reals are no outputs of this quantizer; also more than 2^24 steps from zero.
+    Raises ValueError where the scales do not fit the axis.
     """
     bounds = _RANGES.get(quantizer.dtype)
-    if bounds is None or not _is_float(array) or not bool(np.isfinite(array).all()):
-        return None
     scale = _along(np.asarray(quantizer.scale, np.float64), array, quantizer.axis)
-    zero = _along(np.asarray(quantizer.zero_point, np.int64), array, quantizer.axis)
-    if not bool(((scale > 0) & np.isfinite(scale)).all()):
+    zero = _along(np.asarray(quantizer.zero_point, np.float64), array, quantizer.axis)
+    if bounds is None or not _is_float(array) or not bool(((scale > 0) & np.isfinite(scale)).all()):
         return None
-    with np.errstate(over="ignore"):
-        steps = np.rint(array.astype(np.float64) / scale)
-        if not bool((np.abs(steps) <= _EXACT).all()):
+    integers = np.empty(array.shape, np.int32)
+    size = max(1, _CHUNK * len(array) // max(1, array.size))
+    for start in range(0, len(array), size):
+        part = array[start : start + size]
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.rint(part.astype(np.float64) / scale)
+            back = steps.astype(array.dtype) * scale.astype(array.dtype)
+        whole = steps + zero
+        # Each comparison is False for NaN, so a NaN is no integer.
+        exact = (back == part) & (np.abs(steps) <= _EXACT)
+        if not bool((exact & (whole >= bounds[0]) & (whole <= bounds[1])).all()):
             return None
-        back = steps.astype(array.dtype) * scale.astype(array.dtype)
-    if not bool((back == array).all()):
-        return None
-    integers: Ints = steps.astype(np.int64) + zero
-    if integers.size and (integers.min() < bounds[0] or integers.max() > bounds[1]):
-        return None
+        integers[start : start + size] = whole
     return integers
 
 
-def lsb_between(a: Ints, b: Ints) -> Lsb:
+def lsb_between(a: Steps, b: Steps) -> Lsb:
     """Largest and mean ``|a - b|`` of two :func:`to_integers` results of the same shape."""
     if a.shape != b.shape or a.size == 0:
         raise ValueError(f"integers of shapes {a.shape} and {b.shape} cannot be compared")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -76,8 +77,11 @@ def compare(metric: Metric, outputs: Outputs, baseline: Outputs) -> Comparison:
 
     Both hold the same samples in the same order. Proportions: Tango's interval and the exact
     McNemar test. Means and statistics: bootstrap over units, both sides on the same draws.
+    A baseline without a reference is its own: a metric that needs one is perfect on it.
     Raises :class:`DataError` where the metric cannot read either, or their units differ.
     """
+    if metric.needs_reference and baseline.reference is None:
+        baseline = replace(baseline, reference=baseline)
     metric.check(outputs)
     metric.check(baseline)
     a, b = metric.measure(outputs), metric.measure(baseline)

@@ -25,8 +25,9 @@ class UserMetric(Metric):
     ``outputs`` is the array (N, *shape) of a model with one output, else a dict of arrays by name;
     ``labels`` is the data's array or None. It returns N scores, one per sample, or one number; all
     finite. Scores of dtype bool make a proportion, other scores a mean, and one number a statistic
-    over samples, for which the function is called again on every resample of both: scores per
-    sample are faster by far. The function's attributes ``higher_is_better`` (default True) and
+    over samples, for which the function is called again on 1,999 resamples for each interval and
+    test: scores per sample are faster by far. A resample on which it raises or returns NaN is left
+    out. The function's attributes ``higher_is_better`` (default True) and
     ``needs_labels`` (default False) are heeded.
     """
 
@@ -62,7 +63,7 @@ class UserMetric(Metric):
             )
 
         def values(weights: Ints) -> Floats:
-            return np.array([self._number(outputs, row) for row in weights])
+            return np.array([self._on_draw(outputs, row) for row in weights])
 
         return Statistic(outputs.samples, values, _RESAMPLES)
 
@@ -81,16 +82,18 @@ class UserMetric(Metric):
         text = str(outputs.labels[row].tolist())
         return text if len(text) <= 60 else text[:57] + "..."
 
-    def _number(self, outputs: Outputs, weights: Ints) -> float:
+    def _on_draw(self, outputs: Outputs, weights: Ints) -> float:
+        """The function on a draw; NaN where it cannot score it, as when a class is missing."""
         every = bool((weights == 1).all())
-        rows = None if every else np.repeat(np.arange(len(weights)), weights)
-        found = self._call(outputs, rows)
-        if found.ndim != 0:
-            raise DataError(
-                f"Metric {self.name!r} returned one number for all samples and an array of shape "
-                f"{found.shape} for a resample of them, expected one number."
+        try:
+            found = self._call(
+                outputs, None if every else np.repeat(np.arange(len(weights)), weights)
             )
-        return float(found)
+        except DataError:
+            if every:
+                raise
+            return float("nan")
+        return float(found) if found.ndim == 0 else float("nan")
 
     def _call(self, outputs: Outputs, rows: Ints | None) -> Array:
         part = slice(None) if rows is None else rows

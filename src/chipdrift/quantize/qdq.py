@@ -38,8 +38,8 @@ def quantize_qdq(
         source = raise_opset(source, 21, calibration[0], notes)
     weight_type = _WEIGHTS[scheme.weights]
     overrides: dict[str, list[dict[str, Any]]] = {}
-    if scheme.granularity != "tensor":
-        overrides = _channel_overrides(source, weight_type)
+    if scheme.granularity != "tensor" or scheme.weights == "int4":
+        overrides = _weight_overrides(source, weight_type, scheme.granularity != "tensor")
     with tempfile.TemporaryDirectory(prefix="chipdrift-") as folder:
         float_path, out_path = Path(folder, "float.onnx"), Path(folder, "qdq.onnx")
         onnx.save_model(source, float_path)
@@ -87,10 +87,10 @@ def quantize_qdq(
     return quantized
 
 
-def _channel_overrides(
-    proto: onnx.ModelProto, weight_type: QuantType
+def _weight_overrides(
+    proto: onnx.ModelProto, weight_type: QuantType, per_channel: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """One symmetric scale per output channel for every weight of a MatMul, Gemm or convolution.
+    """One symmetric scale, or one per output channel, for every weight that is summed over.
 
     onnxruntime's own settings would leave MatMul per tensor; the simulator takes it per channel.
     """
@@ -100,9 +100,8 @@ def _channel_overrides(
         axis = reduced_axis(node, weights)
         if axis is None:
             continue
-        overrides[node.input[1]] = [
-            {"quant_type": weight_type, "axis": 1 - axis, "symmetric": True}
-        ]
+        override: dict[str, Any] = {"quant_type": weight_type, "symmetric": True}
+        overrides[node.input[1]] = [{**override, "axis": 1 - axis} if per_channel else override]
     return overrides
 
 
