@@ -39,7 +39,7 @@ HEIGHT, WIDTH = 48, 192
 EVALUATION, CALIBRATION = 300, 100
 FAMILIES = ("DejaVuSans", "DejaVuSerif", "STIXGeneral")
 NOT_TEXT = ("Display",)
-WORDS = """
+_WORDS = """
 account address airport annual apple arrival august autumn average bakery balance battery
 between birthday bottle bridge budget button camera captain carbon castle centre charge chicken
 children chocolate circle city coffee college company contact cotton country credit customer
@@ -57,7 +57,8 @@ station storage street student summer sunday supply switch system table tariff t
 theatre thursday ticket together tomorrow total tower traffic travel tuesday under university
 valid vegetable village visit voucher warehouse water weather weight welcome winter wonder
 yellow yesterday
-""".split()
+"""
+WORDS = _WORDS.split()
 
 
 def package_folder(name: str) -> Path:
@@ -92,24 +93,25 @@ def a_text(words: list[str], rng: random.Random) -> str:
 
 
 def rendered(text: str, font: Path, rng: random.Random) -> Image.Image:
-    """Draw a line of text as a tight RGB crop: any colours, a little blur, tilt and noise."""
-    size = rng.randint(14, 56)
+    """Draw a line of text as a tight RGB crop, as of a bad scan: tint, blur, tilt and noise."""
+    size = rng.randint(16, 56)
     face = ImageFont.truetype(str(font), size, layout_engine=ImageFont.Layout.BASIC)
     left, top, right, bottom = face.getbbox(text)
-    margin = [rng.randint(0, 1 + size // 4) for _ in range(4)]
+    margin = [rng.randint(1, 1 + size // 5) for _ in range(4)]
     extent = (
         round(right - left) + margin[0] + margin[2],
         round(bottom - top) + margin[1] + margin[3],
     )
-    paper = [rng.randint(0, 255) for _ in range(3)]
-    contrast = rng.randint(30, 200)
-    ink = [p - contrast if p >= 128 else p + contrast for p in paper]
-    ink = [min(255, max(0, i)) for i in ink]
-    image = Image.new("RGB", extent, tuple(paper))
+    grey, contrast = rng.randint(120, 255), rng.randint(40, 200)
+    paper = tuple(min(255, grey + rng.randint(-40, 40)) for _ in range(3))
+    ink = tuple(max(0, channel - contrast) for channel in paper)
+    if rng.random() < 0.25:
+        paper, ink = ink, paper
+    image = Image.new("RGB", extent, paper)
     drawing = ImageDraw.Draw(image)
-    drawing.text((margin[0] - left, margin[1] - top), text, fill=tuple(ink), font=face)
+    drawing.text((margin[0] - left, margin[1] - top), text, fill=ink, font=face)
     tilt = rng.uniform(-2, 2)
-    image = image.rotate(tilt, Image.Resampling.BILINEAR, fillcolor=tuple(paper))
+    image = image.rotate(tilt, Image.Resampling.BILINEAR, fillcolor=paper)
     image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, size / 24)))
     strength = rng.uniform(0, 25)
     noise = np.random.default_rng(rng.getrandbits(32)).normal(0, strength, (*extent[::-1], 3))
@@ -155,7 +157,7 @@ def main() -> None:
     models = package_folder("rapidocr_onnxruntime") / "models"
     content = only(models, "ch_ppocr_mobile_v2.0_cls*.onnx").read_bytes()
     (out / "model.onnx").write_bytes(content)
-    name = onnx.load_from_string(content).graph.input[0].name
+    name = onnx.load_model_from_string(content).graph.input[0].name
 
     rng = random.Random(options.seed)
     words = rng.sample(WORDS, len(WORDS))

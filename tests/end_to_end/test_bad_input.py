@@ -268,5 +268,3 @@ def save_graph(path: Path, node: onnx.NodeProto, *opsets: onnx.OperatorSetIdProt
     )
     onnx.save(model, path)
     return path
-
-

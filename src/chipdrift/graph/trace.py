@@ -4,24 +4,37 @@ from __future__ import annotations
 
 import onnx
 
+# What optimizers and converters put around a node they replace.
+_WRAPPERS = frozenset({"Cast", "Reshape"})
+
 
 def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, tuple[str, ...]]:
     """Map each node of ``derived`` (Quantize and Dequantize left out) to nodes of ``source``.
 
     A node keeps its tensors' names through fusion, so what it stands for is found by walking the
     float graph backwards from the node's outputs until a tensor that the derived graph still makes.
-    A node that is in neither (made by a conversion) maps to an empty tuple.
+    A node that is in neither (made by a conversion) maps to an empty tuple; the node whose output
+    it casts or reshapes stands for what makes the tensor that comes out.
     """
     makers = {out: node for node in source.graph.node for out in node.output}
     names = {node.name for node in source.graph.node}
+    known = {*makers, *(value.name for value in source.graph.input)}
     made = {_float_name(out) for node in derived.graph.node for out in node.output}
+    wrapped: dict[str, str] = {}
+    wrappers: set[str] = set()
+    for node in derived.graph.node:
+        if node.op_type in _WRAPPERS and node.name not in names:
+            inner = _float_name(node.input[0])
+            if inner not in known:
+                wrapped[inner] = _float_name(node.output[0])
+                wrappers.add(node.name)
     traced: dict[str, tuple[str, ...]] = {}
     for node in derived.graph.node:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
         found: list[str] = []
-        starts = [_float_name(out) for out in node.output]
-        pending = [name for name in starts if name in makers]
+        starts = [] if node.name in wrappers else [_float_name(out) for out in node.output]
+        pending = [name for name in (_outermost(s, wrapped) for s in starts) if name in makers]
         seen: set[str] = set()
         while pending:
             maker = makers[pending.pop()]
@@ -34,6 +47,13 @@ def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, 
             found = [node.name]
         traced[node.name] = tuple(reversed(found))
     return traced
+
+
+def _outermost(tensor: str, wrapped: dict[str, str]) -> str:
+    """What ``tensor`` is called once it has been cast and reshaped."""
+    while tensor in wrapped:
+        tensor = wrapped[tensor]
+    return tensor
 
 
 def _float_name(tensor: str) -> str:

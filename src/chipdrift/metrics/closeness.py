@@ -55,6 +55,20 @@ def row_sums(rows: Array, reference: Array) -> Sums:
     return Sums(totals[0], totals[1], totals[2], totals[3], usable)
 
 
+def cosines(sums: Sums) -> Floats:
+    """``x.r / (|x| |r|)`` per sample within [-1, 1], float64 (N,).
+
+    Vectors without a difference give exactly 1, even zeros; one zero vector, or a sample that is
+    not finite, gives 0. Swapping x and r changes no bit, so that equal pairs tie.
+    """
+    found = np.zeros(len(sums.finite))
+    lengths = np.sqrt(sums.signal) * np.sqrt(sums.power)
+    np.divide(sums.product, lengths, out=found, where=lengths > 0)
+    found[sums.finite & (sums.noise == 0)] = 1.0
+    clipped: Floats = np.clip(found, -1.0, 1.0)
+    return clipped
+
+
 def decibels(signal: Floats, noise: Floats, finite: npt.NDArray[np.bool_]) -> Floats:
     """``10 log10(signal / noise)`` per sample within +-:data:`CAP_DB`, float64 (N,).
 

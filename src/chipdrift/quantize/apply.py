@@ -31,7 +31,7 @@ from chipdrift.schemes import Scheme
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 # Raised when what the quantizer does to a model changes: cached models are then made anew.
-_RECIPE = "1"
+_RECIPE = "2"
 
 
 @dataclass(frozen=True)

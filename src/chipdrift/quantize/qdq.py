@@ -34,8 +34,9 @@ def quantize_qdq(
     source = proto
     if scheme.preprocess:
         source = preprocess(proto, calibration[0], notes)
-    if scheme.granularity == "block":
-        source = raise_opset(source, 21, calibration[0], notes)
+    # DequantizeLinear takes an axis since opset 13 and blocks since 21.
+    needed = {"tensor": 0, "channel": 13, "block": 21}[scheme.granularity]
+    source = raise_opset(source, needed, calibration[0], notes)
     weight_type = _WEIGHTS[scheme.weights]
     overrides: dict[str, list[dict[str, Any]]] = {}
     if scheme.granularity != "tensor" or scheme.weights == "int4":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, final
 
-import numpy as np
-
 from chipdrift.metrics.base import (
     Array,
     Kind,
@@ -15,7 +13,7 @@ from chipdrift.metrics.base import (
     check_numeric,
     reference_rows,
 )
-from chipdrift.metrics.closeness import bit_answers, describe_bits, row_sums
+from chipdrift.metrics.closeness import bit_answers, cosines, describe_bits, row_sums
 
 
 @final
@@ -39,13 +37,7 @@ class Cosine(Metric):
 
     def measure(self, outputs: Outputs) -> PerSample:
         """The cosine of each sample, within [-1, 1]."""
-        sums = row_sums(outputs.rows(), reference_rows(outputs))
-        scores = np.zeros(outputs.samples)
-        usable = (sums.signal > 0) & (sums.power > 0)
-        lengths = np.sqrt(sums.signal[usable]) * np.sqrt(sums.power[usable])
-        scores[usable] = np.clip(sums.product[usable] / lengths, -1.0, 1.0)
-        scores[sums.finite & (sums.noise == 0)] = 1.0
-        return PerSample(scores, "mean")
+        return PerSample(cosines(row_sums(outputs.rows(), reference_rows(outputs))), "mean")
 
     def answers(self, outputs: Outputs) -> Array:
         """A digest of each sample's output bits."""

@@ -17,7 +17,7 @@ from chipdrift.metrics.base import (
     Statistic,
     check_numeric,
 )
-from chipdrift.metrics.closeness import bit_answers, describe_bits, row_sums
+from chipdrift.metrics.closeness import bit_answers, cosines, describe_bits, row_sums
 
 
 @final
@@ -25,7 +25,7 @@ class Spearman(Metric):
     """Correlation of the mid-ranks of labels and scores. Source: C. Spearman, AJP 15 (1904) 72-101.
 
     With ``pairs`` among the extras, integers (P, 2) of sample indices, there are P labels, and a
-    pair's score is the cosine of its two samples' flattened outputs (0 where one is zero); pairs
+    pair's score is the cosine of its two samples' flattened outputs (0 where one is zero, 1 where they are equal); pairs
     are what the bootstrap draws. Without, the output is one number per sample with a label each.
     A score that is NaN ranks below all others. Where the scores, or the labels of a draw, are all
     equal there is no order and the correlation counts as 0.
@@ -120,10 +120,8 @@ def _scores(outputs: Outputs) -> Floats:
     if pairs is None:
         scores = rows[:, 0].astype(np.float64)
     else:
-        # Whole batches of gathered rows would double the memory, so row_sums works in chunks.
         sums = row_sums(rows[pairs[:, 0]], rows[pairs[:, 1]])
-        lengths = np.sqrt(sums.signal) * np.sqrt(sums.power)
-        scores = np.divide(sums.product, lengths, out=np.zeros(len(pairs)), where=lengths > 0)
+        scores = cosines(sums)
         scores[~sums.finite] = np.nan
     return np.where(np.isnan(scores), -np.inf, scores)
 
@@ -140,7 +138,7 @@ def _correlation(weights: Floats, a: Floats, b: Floats) -> Floats:
     middle = (weights.sum(axis=1, keepdims=True) + 1) / 2
     a, b = a - middle, b - middle
     product, aa, bb = (np.einsum("bu,bu,bu->b", weights, x, y) for x, y in ((a, b), (a, a), (b, b)))
-    lengths = np.sqrt(aa) * np.sqrt(bb)
+    lengths = np.sqrt(aa * bb)
     found = np.divide(product, lengths, out=np.zeros(len(weights)), where=lengths > 0)
     clipped: Floats = np.clip(found, -1.0, 1.0)
     return clipped
