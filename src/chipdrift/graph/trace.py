@@ -24,9 +24,9 @@ def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, 
     wrappers: set[str] = set()
     for node in derived.graph.node:
         if node.op_type in _WRAPPERS and node.name not in names:
-            inner = _float_name(node.input[0])
-            if inner not in known:
-                wrapped[inner] = _float_name(node.output[0])
+            inner, outer = _float_name(node.input[0]), _float_name(node.output[0])
+            if inner not in known and inner != outer:
+                wrapped[inner] = outer
                 wrappers.add(node.name)
     traced: dict[str, tuple[str, ...]] = {}
     for node in derived.graph.node:

@@ -6,13 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from chipdrift.metrics.base import Array, Ints
+from chipdrift.errors import DataError
+from chipdrift.metrics.base import Array, Ints, Outputs, check_numeric
 from chipdrift.metrics.classes import NAN_CLASS, top_classes
 
 BLANK = 0
 """CTC's blank class."""
 
 _CHUNK = 4_000_000  # Cells of the distance table's row held at once.
+
+
+def steps_of(name: str, outputs: Outputs) -> Array:
+    """Scores (N, T, C), or integer classes (N, T), without the model's batch dimension of 1.
+
+    Raises :class:`DataError` where the primary output is neither.
+    """
+    check_numeric(name, outputs)
+    array = outputs.array
+    rank = 2 if array.dtype.kind in "iu" else 3
+    if array.ndim == rank + 1 and array.shape[1] == 1:
+        return array[:, 0]
+    if array.ndim != rank:
+        raise DataError(
+            f"Metric {name!r}: output {outputs.primary!r} has shape {array.shape[1:]} and dtype "
+            f"{array.dtype}, expected scores (T, C) or integer classes (T) per sample; name "
+            "another output or metric."
+        )
+    return array
 
 
 def best_path(steps: Array) -> Ints:

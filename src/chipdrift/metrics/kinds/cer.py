@@ -15,10 +15,9 @@ from chipdrift.metrics.base import (
     Metric,
     Outputs,
     Statistic,
-    check_numeric,
 )
 from chipdrift.metrics.classes import check_range, integer_labels
-from chipdrift.metrics.sequences import BLANK, best_path, decode_ctc, edit_distances
+from chipdrift.metrics.sequences import BLANK, best_path, decode_ctc, edit_distances, steps_of
 
 _PAD = -1
 
@@ -43,7 +42,7 @@ class Cer(Metric):
 
     def check_shapes(self, outputs: Outputs) -> None:
         """Scores per step; N labels, in range or text; some character to get wrong."""
-        steps = _steps(self.name, outputs)
+        steps = steps_of(self.name, outputs)
         charset = _charset(self.name, outputs)
         if _is_text(outputs):
             if charset is None:
@@ -111,24 +110,8 @@ class Cer(Metric):
         return self.describe(_text(sequence[sequence != _PAD], _charset(self.name, outputs)))
 
 
-def _steps(name: str, outputs: Outputs) -> Array:
-    """(N, T, C) scores or (N, T) classes, without the model's batch dimension of 1."""
-    check_numeric(name, outputs)
-    array = outputs.array
-    rank = 2 if array.dtype.kind in "iu" else 3
-    if array.ndim == rank + 1 and array.shape[1] == 1:
-        return array[:, 0]
-    if array.ndim != rank:
-        raise DataError(
-            f"Metric {name!r}: output {outputs.primary!r} has shape {array.shape[1:]} and dtype "
-            f"{array.dtype}, expected scores (T, C) or integer classes (T) per sample; name "
-            "another output or metric."
-        )
-    return array
-
-
 def _path(name: str, outputs: Outputs) -> Ints:
-    return best_path(_steps(name, outputs))
+    return best_path(steps_of(name, outputs))
 
 
 def _is_text(outputs: Outputs) -> bool:
@@ -160,7 +143,7 @@ def _charset(name: str, outputs: Outputs) -> list[str] | None:
     if "charset" not in outputs.extras:
         return None
     strings = [str(s) for s in np.asarray(outputs.extras["charset"]).reshape(-1).tolist()]
-    steps = _steps(name, outputs)
+    steps = steps_of(name, outputs)
     if steps.ndim == 2:
         return strings
     classes = steps.shape[2]

@@ -25,8 +25,9 @@ class Spearman(Metric):
     """Correlation of the mid-ranks of labels and scores. Source: C. Spearman, AJP 15 (1904) 72-101.
 
     With ``pairs`` among the extras, integers (P, 2) of sample indices, there are P labels, and a
-    pair's score is the cosine of its two samples' flattened outputs (0 where one is zero, 1 where they are equal); pairs
-    are what the bootstrap draws. Without, the output is one number per sample with a label each.
+    pair's score is the cosine of its two samples' flattened outputs (0 where one is zero, 1 where
+    they are equal); pairs are what the bootstrap draws. Without, the output is one number per
+    sample with a label each.
     A score that is NaN ranks below all others. Where the scores, or the labels of a draw, are all
     equal there is no order and the correlation counts as 0.
     """

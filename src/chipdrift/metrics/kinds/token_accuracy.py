@@ -7,9 +7,9 @@ from typing import Any, final
 import numpy as np
 
 from chipdrift.errors import DataError
-from chipdrift.metrics.base import Array, Ints, Kind, Metric, Outputs, PerSample, check_numeric
+from chipdrift.metrics.base import Array, Ints, Kind, Metric, Outputs, PerSample
 from chipdrift.metrics.classes import NAN_CLASS, check_range, integer_labels
-from chipdrift.metrics.sequences import best_path
+from chipdrift.metrics.sequences import best_path, steps_of
 
 _IGNORED = -100
 
@@ -33,7 +33,7 @@ class TokenAccuracy(Metric):
 
     def check_shapes(self, outputs: Outputs) -> None:
         """Scores per position, labels of the same N and T, each in range, one at least a sample."""
-        steps = _steps(self.name, outputs)
+        steps = steps_of(self.name, outputs)
         labels = integer_labels(self.name, outputs)
         labels = labels[:, 0] if labels.ndim == 3 and labels.shape[1] == 1 else labels
         if labels.shape != steps.shape[:2]:
@@ -52,7 +52,7 @@ class TokenAccuracy(Metric):
 
     def measure(self, outputs: Outputs) -> PerSample:
         """The share of right tokens of each sample."""
-        path = best_path(_steps(self.name, outputs))
+        path = best_path(steps_of(self.name, outputs))
         labels = integer_labels(self.name, outputs).reshape(path.shape)
         counted = labels != _IGNORED
         right = ((path == labels) & counted).sum(axis=1)
@@ -60,7 +60,7 @@ class TokenAccuracy(Metric):
 
     def answers(self, outputs: Outputs) -> Array:
         """The tokens in words, as "12 7 NaN": an object array of N strings."""
-        path = best_path(_steps(self.name, outputs))
+        path = best_path(steps_of(self.name, outputs))
         counted = np.ones(path.shape, np.bool_)
         if outputs.labels is not None and outputs.labels.size == path.size:
             counted = outputs.labels.reshape(path.shape) != _IGNORED
@@ -79,22 +79,6 @@ class TokenAccuracy(Metric):
             return None
         tokens = outputs.labels[row].reshape(-1)
         return self.describe(_words(tokens[tokens != _IGNORED]))
-
-
-def _steps(name: str, outputs: Outputs) -> Array:
-    """(N, T, C) scores or (N, T) classes, without the model's batch dimension of 1."""
-    check_numeric(name, outputs)
-    array = outputs.array
-    rank = 2 if array.dtype.kind in "iu" else 3
-    if array.ndim == rank + 1 and array.shape[1] == 1:
-        return array[:, 0]
-    if array.ndim != rank:
-        raise DataError(
-            f"Metric {name!r}: output {outputs.primary!r} has shape {array.shape[1:]} and dtype "
-            f"{array.dtype}, expected scores (T, C) or integer classes (T) per sample; name "
-            "another output or metric."
-        )
-    return array
 
 
 def _words(tokens: Ints) -> str:

@@ -1,0 +1,175 @@
+"""The summary's sentences on accuracy, by rules that claim no more than the records carry.
+
+A difference is called a loss or a gain only where ``delta.significant`` is set. A cause is named
+only where the host's CPU, which is no chip, shows the same difference under the same scheme.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chipdrift.records import Cell, Delta, Matrix
+from chipdrift.report.figures import Figures, counted, hosts, listing, name_targets, p_value
+from chipdrift.report.finding import Finding, Kind
+
+
+def tested(matrix: Matrix) -> list[tuple[Cell, Delta]]:
+    """The cells that were set against the baseline, without the baseline itself."""
+    base = (matrix.baseline.scheme, matrix.baseline.target)
+    return [
+        (cell, cell.delta)
+        for cell in matrix.cells
+        if cell.delta is not None and (cell.scheme, cell.target) != base
+    ]
+
+
+def accuracy(matrix: Matrix) -> list[Finding]:
+    """Whether anything differs from the float model by more than the data carries."""
+    against = tested(matrix)
+    if not against:
+        return [
+            Finding(
+                "caution",
+                "Nothing could be set against the float model: no other cell gave a result.",
+                "matrix",
+            )
+        ]
+    real = [(cell, delta) for cell, delta in against if delta.significant]
+    if not real:
+        return [_no_difference(matrix), *_largest(matrix, against)]
+    found: list[Finding] = []
+    for scheme in matrix.schemes:
+        mine = [(cell, delta) for cell, delta in against if cell.scheme == scheme.name]
+        for direction in (1, -1):
+            found += _differences(matrix, scheme.name, mine, direction)
+    found.sort(key=lambda finding: finding.kind != "loss")
+    rest = len(against) - len(real)
+    if rest:
+        found.append(
+            Finding(
+                "note",
+                f"In the other {counted(rest, 'cell')} no difference from the float model is "
+                f"shown.{_not_excluded(matrix, [x for x in against if not x[1].significant])}",
+                "matrix",
+            )
+        )
+    return found
+
+
+def _no_difference(matrix: Matrix) -> Finding:
+    who = "chip" if set(matrix.targets) - hosts(matrix) else "scheme"
+    return Finding(
+        "calm",
+        f"No {who}'s {matrix.metric.name} differs from the float model's by more than "
+        f"{counted(matrix.data.samples, 'sample')} can show.",
+        "matrix",
+    )
+
+
+def _largest(matrix: Matrix, against: Sequence[tuple[Cell, Delta]]) -> list[Finding]:
+    """The largest difference, marked as perhaps chance, and what is not excluded."""
+    figures = Figures.of(matrix)
+    largest = max(abs(delta.value) for _, delta in against)
+    if largest == 0:
+        text = "Every cell has exactly the float model's figure."
+    else:
+        cells = [(cell, delta) for cell, delta in against if abs(delta.value) == largest]
+        cell, delta = cells[0]
+        where = name_targets(matrix, [c.target for c, _ in cells if c.scheme == cell.scheme])
+        span = figures.change_span(delta)
+        interval = f", 95 % interval {span}" if span else ""
+        text = (
+            f"The largest difference seen is {figures.change(delta.value)} "
+            f"{figures.change_unit}".rstrip()
+            + f" ({cell.scheme} on {where}{interval}). It may be chance: p = "
+            f"{p_value(delta.p_holm)} after Holm's correction for all cells compared "
+            f"(uncorrected {p_value(delta.p_value)})."
+        )
+    return [Finding("note", text + _not_excluded(matrix, against), "matrix")]
+
+
+def _not_excluded(matrix: Matrix, against: Sequence[tuple[Cell, Delta]]) -> str:
+    """How much worse a cell may be all the same, by the far end of its interval."""
+    figures = Figures.of(matrix)
+    ends = [
+        (figures.worse(end), cell)
+        for cell, delta in against
+        if (end := delta.low if figures.higher_is_better else delta.high) is not None
+    ]
+    if not ends or (worst := max(end for end, _ in ends)) <= 0:
+        return ""
+    cell = next(cell for end, cell in ends if end == worst)
+    return (
+        f" Not shown is not excluded: the intervals leave room for up to {figures.amount(worst)} "
+        f"worse ({cell.scheme} on {cell.target})."
+    )
+
+
+def _differences(
+    matrix: Matrix, scheme: str, mine: Sequence[tuple[Cell, Delta]], direction: int
+) -> list[Finding]:
+    """The significant differences of one scheme that are losses (1) or gains (-1)."""
+    figures = Figures.of(matrix)
+    real = [
+        (cell, delta)
+        for cell, delta in mine
+        if delta.significant and direction * figures.worse(delta.value) > 0
+    ]
+    if not real:
+        return []
+    real.sort(key=lambda x: -abs(x[1].value))
+    verb = "loses" if direction == 1 else "gains"
+    kind: Kind = "loss" if direction == 1 else "gain"
+    sizes = [abs(delta.value) for _, delta in real]
+    size = figures.amount(max(sizes))
+    if (least := figures.size(min(sizes))) != figures.size(max(sizes)):
+        size = f"{least} to {size}"
+    if len(real) == len(mine) > 1:
+        return [Finding(kind, f"{scheme} {verb} {size} on {_everywhere(matrix, real)}", "matrix")]
+    parts = [_one(figures, cell, delta) for cell, delta in real if cell.copied_from is None]
+    shared = [cell.target for cell, _ in real if cell.copied_from is not None]
+    text = f"{scheme} {verb} {listing(parts, 5) or size}"
+    if shared:
+        also = "on" if not parts else "and likewise on"
+        text += f", {also} {listing(shared, 6)} (shared results)"
+    others = [cell.target for cell, delta in mine if not delta.significant]
+    if others:
+        text += f"; on {name_targets(matrix, others)} no difference is shown"
+    return [Finding(kind, text + ".", "matrix")]
+
+
+def _everywhere(matrix: Matrix, real: Sequence[tuple[Cell, Delta]]) -> str:
+    """Where all targets of a scheme differ: alike or not, and whether the host's CPU does, too."""
+    figures, own = Figures.of(matrix), hosts(matrix)
+    targets = [cell.target for cell, _ in real]
+    host = [target for target in targets if target in own]
+    where = "every target that ran it" if host else name_targets(matrix, targets)
+    apart = _apart(real)
+    if apart is not None:
+        a, b = (f"{cell.target} ({figures.change(delta.value)})" for cell, delta in apart)
+        return f"{where}, not alike: the 95 % intervals of {a} and {b} do not overlap."
+    bounded = all(delta.low is not None and delta.high is not None for _, delta in real)
+    if host and len(host) < len(targets) and bounded:
+        return f"{where} alike, {listing(host)} included: that is the quantization, not the chip."
+    return f"{where}."
+
+
+def _one(figures: Figures, cell: Cell, delta: Delta) -> str:
+    span = figures.change_span(delta)
+    interval = f"95 % interval {span}, " if span else ""
+    return (
+        f"{figures.amount(delta.value)} on {cell.target} "
+        f"({interval}Holm-corrected p {p_value(delta.p_holm)})"
+    )
+
+
+def _apart(
+    real: Sequence[tuple[Cell, Delta]],
+) -> tuple[tuple[Cell, Delta], tuple[Cell, Delta]] | None:
+    """Two cells whose intervals do not overlap, the farthest apart, or None."""
+    bounded = [x for x in real if x[1].low is not None and x[1].high is not None]
+    if not bounded:
+        return None
+    lowest = min(bounded, key=lambda x: x[1].high or 0.0)
+    highest = max(bounded, key=lambda x: x[1].low or 0.0)
+    return (lowest, highest) if (lowest[1].high or 0.0) < (highest[1].low or 0.0) else None

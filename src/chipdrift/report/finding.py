@@ -1,0 +1,19 @@
+"""One thing to be said first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, final
+
+Kind = Literal["loss", "gain", "calm", "note", "caution", "missing"]
+Section = Literal["matrix", "agreement", "samples", "placement", "numbers", "basis"]
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """One sentence or two, how it weighs, and the section of the report that shows it."""
+
+    kind: Kind
+    text: str
+    section: Section

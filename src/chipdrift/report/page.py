@@ -1,0 +1,58 @@
+"""The report: one HTML file, no script, nothing fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from chipdrift.records import Matrix
+
+REPORT_FILE = "report.html"
+
+
+def write_report(folder: str | Path) -> Path:
+    """Write ``report.html`` into a run folder, whole or not at all, and say where it lies.
+
+    Raises RunError where the folder holds no finished run or cannot be written.
+    """
+    from chipdrift.matrix import read_matrix
+    from chipdrift.store import Store
+
+    matrix = read_matrix(folder)
+    with Store.read(Path(folder)) as store:
+        keys = store.fact("samples") or []
+        pictures = {}
+        for index in {parting.sample for parting in matrix.partings}:
+            png = store.picture(keys[index]) if index < len(keys) else None
+            if png is not None:
+                pictures[index] = png
+        return store.write_file(REPORT_FILE, render(matrix, pictures).encode())
+
+
+def render(matrix: Matrix, pictures: Mapping[int, bytes]) -> str:
+    """The report as text; ``pictures`` are PNG files by sample index."""
+    import jinja2
+
+    from chipdrift.report import agreement, basis, heatmap, partings, places
+    from chipdrift.report.figures import Figures
+    from chipdrift.report.summary import findings
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("chipdrift.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(
+        matrix=matrix,
+        figures=Figures.of(matrix),
+        findings=findings(matrix),
+        heat=heatmap.heatmap(matrix),
+        agreements=agreement.agreements(matrix),
+        cards=partings.cards(matrix, pictures),
+        places=places.placements(matrix),
+        numbers=basis.numbers(matrix),
+        evidence=basis.evidence(matrix),
+        settings=basis.settings(matrix),
+    )

@@ -1,0 +1,28 @@
+"""What was found, in sentences, the weightiest first."""
+
+from __future__ import annotations
+
+from chipdrift.records import Matrix
+from chipdrift.report.accuracy import accuracy
+from chipdrift.report.finding import Finding
+from chipdrift.report.remarks import (
+    cautions,
+    identical,
+    least_agreeing,
+    not_available,
+    placement,
+    samples,
+)
+
+
+def findings(matrix: Matrix) -> list[Finding]:
+    """Everything to be said first, for the report and for the terminal alike."""
+    return [
+        *accuracy(matrix),
+        *identical(matrix),
+        *least_agreeing(matrix),
+        *samples(matrix),
+        *placement(matrix),
+        *not_available(matrix),
+        *cautions(matrix),
+    ]

@@ -1,0 +1,143 @@
+"""The matrix on a terminal: a table that fits, then the summary's sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from chipdrift.records import Cell, Matrix
+from chipdrift.report.figures import Figures, counted
+from chipdrift.report.summary import findings
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+_COLOURS = {"loss": "bold red", "gain": "green", "caution": "yellow", "missing": "dim"}
+_LEGEND = {
+    "*": "* differs from the float model (p < 0.05 after Holm's correction)",
+    "=": "= shared with a chip that answers identically",
+    "-": "- no result",
+    "!": "! failed",
+    "?": "? see the caution below",
+}
+
+
+def print_matrix(matrix: Matrix, console: Console) -> None:
+    """Print the matrix and what was found, within ``console``'s width, with or without colour.
+
+    Schemes are rows and targets columns, or the other way round where only that fits; where
+    neither does, the columns are split over several tables.
+    """
+    figures = Figures.of(matrix)
+    unit = f" in {figures.unit}" if figures.unit else ""
+    _say(
+        console,
+        f"{matrix.model.name}: {matrix.metric.name}{unit}, ± half of its 95 % interval, on "
+        f"{counted(matrix.data.samples, 'sample')} of {matrix.data.name}",
+        "bold",
+    )
+    console.print()
+    texts = {(cell.scheme, cell.target): _short(figures, cell) for cell in matrix.cells}
+    for table in _tables(matrix, texts, console):
+        console.print(table)
+        console.print()
+    used = "".join(texts.values())
+    for mark, words in _LEGEND.items():
+        if mark in used:
+            _say(console, words, "dim")
+    base = matrix.baseline
+    value = "no figure" if base.metric is None else figures.value(base.metric.value)
+    span = figures.span(base.metric) if base.metric is not None else None
+    _say(console, f"Float model, {base.scheme} on {base.target}: {value}{f' ({span})' * bool(span)}")
+    console.print()
+    for finding in findings(matrix):
+        _say(console, finding.text, _COLOURS.get(finding.kind, ""), bullet=True)
+
+
+def _short(figures: Figures, cell: Cell) -> str:
+    """One cell in a few characters: "97.3±1.3*", "=97.3", "-", "!"."""
+    if cell.metric is None:
+        return "!" if cell.status == "failed" else "-"
+    text = figures.bare(cell.metric.value)
+    half = figures.half_width(cell.metric)
+    if cell.copied_from is not None:
+        text = f"={text}"
+    elif half is not None:
+        text = f"{text}±{half}"
+    if cell.reason:
+        text += "?"
+    return f"{text}*" if cell.delta is not None and cell.delta.significant else text
+
+
+def _tables(
+    matrix: Matrix, texts: dict[tuple[str, str], str], console: Console
+) -> Sequence[Table]:
+    """One table where it fits either way; else targets down the page, schemes in portions."""
+    schemes = [scheme.name for scheme in matrix.schemes]
+    targets = list(matrix.targets)
+    across = _table(console, schemes, targets, texts)
+    if _fits(across, console):
+        return [across]
+    down = {(target, scheme): text for (scheme, target), text in texts.items()}
+    tables = []
+    while schemes:
+        count = len(schemes)
+        table = _table(console, targets, schemes, down)
+        while count > 1 and not _fits(table, console):
+            count -= 1
+            table = _table(console, targets, schemes[:count], down)
+        tables.append(table)
+        schemes = schemes[count:]
+    return tables
+
+
+def _table(
+    console: Console,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    texts: dict[tuple[str, str], str],
+) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
+    table.add_column("", no_wrap=True)
+    for name in columns:
+        head = _printable(console, name).replace(":", ":\n", 1)
+        table.add_column(Text(head), justify="right", no_wrap=True)
+    for row in rows:
+        cells = [_printable(console, texts.get((row, column), "")) for column in columns]
+        styled = [Text(c, style="bold red" if c.endswith(("*", "!")) else "") for c in cells]
+        table.add_row(Text(_printable(console, row)), *styled)
+    return table
+
+
+def _fits(table: Table, console: Console) -> bool:
+    unbounded = console.options.update(max_width=100_000)
+    return console.measure(table, options=unbounded).maximum <= console.width
+
+
+def _say(console: Console, words: str, style: str = "", bullet: bool = False) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    text = Text(_printable(console, words), style=style)
+    if not bullet:
+        console.print(text)
+        return
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_row(Text("-", style=style), text)
+    console.print(grid)
+
+
+def _printable(console: Console, text: str) -> str:
+    """Without control characters, which a name may hold, and in the terminal's own encoding."""
+    encoding = console.encoding
+    text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        text = text.replace("±", "+-").encode(encoding, "replace").decode(encoding)
+    return text
