@@ -91,11 +91,11 @@ def test_unsupported_is_a_result_with_a_reason(measured: Path) -> None:
     assert refused["status"] == "unsupported"
     assert "FP16" in refused["reason"]
     assert refused["metric"] is None
+    # A convolution in FP16 is no fallback on a chip without it: no session can be built.
     without = cells["fp16", "htp:sm7550"]
-    assert without["status"] == "ok"
-    assert without["placement"]["npu"] == 0
-    assert without["placement"]["cpu"] == len(without["placement"]["fallback"]) > 0
-    assert "no FP16" in without["reason"]
+    assert without["status"] == "unsupported"
+    assert without["reason"].startswith("SM7550 has no FP16 on the simulated NPU")
+    assert "Conv" in without["reason"]
     assert cells["fp16", "htp:sm8550"]["placement"]["fallback"] == []
 
 
@@ -239,6 +239,40 @@ def test_tables_lie_beside_the_report(measured: Path) -> None:
     cell = next(c for c in found["cells"] if (c["scheme"], c["target"]) == ("w8a8", "htp:sm8550"))
     assert np.mean(shown) == pytest.approx(cell["metric"]["value"], abs=1e-12)
     assert (measured / "report.html").stat().st_size > 5000
+
+
+@pytest.mark.htp
+def test_a_float_model_without_fp16_is_all_on_the_cpu(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    graph = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["x", "w"], ["m"], "project"),
+            helper.make_node("Softmax", ["m"], ["y"], "softmax"),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 5])],
+        [numpy_helper.from_array(rng.standard_normal((8, 5)).astype(np.float32), "w")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=rng.standard_normal((12, 8)).astype(np.float32))
+    found = run_matrix(
+        tmp_path / "m.onnx",
+        tmp_path / "d.npz",
+        schemes=["fp16"],
+        targets=["htp:sm7550", "htp:sm8550"],
+        out=tmp_path / "run",
+    )
+    without, having = found.cells
+    assert without.placement is not None
+    assert having.placement is not None
+    assert without.placement.npu == 0
+    fallen = {place.node for place in without.placement.fallback}
+    assert {"project", "softmax"} <= fallen
+    assert without.placement.cpu == len(without.placement.fallback)
+    assert "no FP16" in (without.reason or "")
+    assert (having.placement.cpu, having.reason) == (0, None)
 
 
 @pytest.mark.htp

@@ -63,6 +63,11 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def how(progress: Progress) -> str:
+    """Before it is known which chips share, the time left is only bounded."""
+    return "at most" if progress.at_most else "about"
+
+
 @contextlib.contextmanager
 def show_progress() -> Iterator[Callable[[Progress], None]]:
     """A progress bar with the time left on a terminal, a line now and then elsewhere."""
@@ -87,7 +92,7 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
                     completed=progress.done,
                     total=progress.planned,
                     description=progress.doing,
-                    left="" if left is None else f"about {duration(left)} left",
+                    left="" if left is None else f"{how(progress)} {duration(left)} left",
                 )
 
             yield update
@@ -101,7 +106,7 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
             left = progress.seconds_left
             say(
                 f"{progress.done} of {progress.planned} samples run"
-                + ("" if left is None else f", about {duration(left)} left")
+                + ("" if left is None else f", {how(progress)} {duration(left)} left")
                 + f" ({progress.doing})"
             )
 

@@ -42,6 +42,7 @@ from chipdrift.records import (
     MetricResult,
     Pair,
     Parting,
+    Placement,
     SchemeInfo,
     Status,
 )
@@ -228,7 +229,7 @@ def _cell(
     }
     if answers is None:
         status: Status = "failed" if cell.failed else "unsupported"
-        return Cell(status=status, reason=cell.reason, log=cell.log, **common)
+        return Cell(status=status, reason=_why(cell), log=cell.log, **common)
     base = answers.outputs.reference
     assert base is not None
     if answers.result is None:
@@ -244,7 +245,7 @@ def _cell(
     opening = store.fact(f"opening:{cell.key}") or 0.0
     return Cell(
         status="ok",
-        reason=cell.target.cautions.get(cell.variant.scheme.kind),
+        reason=_beside(cell, common["placement"]),
         samples=len(request.samples),
         metric=answers.result,
         delta=Delta(
@@ -265,6 +266,23 @@ def _cell(
         audited=cell.audited if cell.shares_with is not None else None,
         **common,
     )
+
+
+def _why(cell: CellPlan) -> str | None:
+    """Why a cell has no answers: what is known of the target, then its own words."""
+    caution = cell.target.cautions.get(cell.variant.scheme.kind)
+    if caution is None or cell.failed:
+        return cell.reason
+    return f"{caution}. In its own words: {cell.reason}"
+
+
+def _beside(cell: CellPlan, placement: Placement | None) -> str | None:
+    """What must be said beside a cell's answers."""
+    caution = cell.target.cautions.get(cell.variant.scheme.kind)
+    if placement is not None and cell.target.has_npu and placement.npu == 0:
+        told = f"all {placement.cpu} nodes ran on the host's CPU in onnxruntime, none on the NPU"
+        return told if caution is None else f"{caution}: {told}"
+    return caution
 
 
 def _lsb(a: dict[str, Array], b: dict[str, Array]) -> Lsb:

@@ -73,13 +73,15 @@ def job_for(
     cell: CellPlan,
     wanted: Iterable[int],
     tapped: Path | None = None,
+    after: int = 0,
 ) -> Job | None:
     """The job that measures what ``cell`` lacks of ``wanted`` samples, or None where it lacks none.
 
     With ``tapped``, the digests of all activations of that model in place of outputs.
     """
     assert cell.variant.file is not None
-    has = store.digests(cell.key) if tapped else store.measured(cell.key)
+    timed = store.measured(cell.key)
+    has = store.digests(cell.key) if tapped else timed
     lacking = deque(index for index in wanted if samples.keys[index] not in has)
     if not lacking and store.fact(f"placed:{cell.key}") is not None:
         return None
@@ -90,6 +92,8 @@ def job_for(
         path=tapped or store.folder / cell.variant.file,
         pending=lacking,
         digest=tapped is not None,
+        prior=sum(timed.values()) / len(timed) if timed else None,
+        after=after,
     )
 
 

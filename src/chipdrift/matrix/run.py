@@ -143,7 +143,7 @@ def measure(
         return
     first = audit_indices(request.samples, audit)
     members = [cell for family in families for cell in family]
-    _run(store, request, scheduler, members, first)
+    _run(store, request, scheduler, members, first, after=len(request.samples) - len(first))
     groups = [g for f in families for g in same_outputs(store, request.samples, f, first)]
     folder = Path(tempfile.mkdtemp(prefix="chipdrift-taps-"))
     try:
@@ -182,6 +182,7 @@ def _run(
     scheduler: Scheduler,
     cells: Sequence[CellPlan],
     indices: Sequence[int],
+    after: int = 0,
 ) -> None:
     """Measure what the cells lack. Two cells with one address (one chip by two names) run once."""
     jobs: dict[str, tuple[Job, list[CellPlan]]] = {}
@@ -191,7 +192,7 @@ def _run(
         if cell.key in jobs:
             jobs[cell.key][1].append(cell)
             continue
-        job = job_for(store, request.samples, cell, indices)
+        job = job_for(store, request.samples, cell, indices, after=after)
         if job is not None:
             jobs[cell.key] = (job, [cell])
     scheduler.run(job for job, _ in jobs.values())

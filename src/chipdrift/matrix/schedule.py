@@ -35,6 +35,8 @@ class Job:
 
     ``digest`` asks for the hash of all outputs in place of the outputs (for a tapped model).
     ``words`` says why a job was refused or failed; ``log`` is the end of what the worker printed.
+    ``prior`` is what a sample took before, in seconds; ``after`` counts samples that the cell will
+    owe later unless it shares another's.
     """
 
     label: str
@@ -43,6 +45,8 @@ class Job:
     path: Path
     pending: deque[int]
     digest: bool = False
+    prior: float | None = None
+    after: int = 0
     state: JobState = "waiting"
     words: str | None = None
     log: str | None = None
@@ -52,10 +56,11 @@ class Job:
     seconds: float = 0.0
     workers: int = 0
 
-    def estimate(self, fallback: float) -> float:
-        """Seconds still to go, on one core."""
-        each = self.seconds / self.done if self.done else fallback
-        return each * len(self.pending)
+    def each(self, fallback: float) -> float:
+        """Seconds a sample takes: as measured now, as measured before, or the others' mean."""
+        if self.done:
+            return self.seconds / self.done
+        return fallback if self.prior is None else self.prior
 
 
 @dataclass(eq=False)
@@ -80,6 +85,7 @@ class Progress:
     done: int
     planned: int
     seconds_left: float | None
+    at_most: bool
     doing: str
 
 
@@ -215,13 +221,13 @@ class Scheduler:
             elsewhere = {s.worker.target.name for s in self._slots if s.worker and s is not slot}
             free = [job for job in waiting if job.target.name not in elsewhere]
             return (free or waiting)[0]
-        fallback = self._mean_seconds()
         running = [job for job in self._jobs if job.state == "running" and job.done and job.pending]
-        best = max(running, key=lambda job: job.estimate(fallback), default=None)
+        best = max(running, key=lambda job: job.each(0.0) * len(job.pending), default=None)
         if best is None:
             return None
         worth = max(_WORTH_HELPING, 2 * best.open_seconds)
-        return best if best.estimate(fallback) / (best.workers + 1) > worth else None
+        gained = best.each(0.0) * len(best.pending) / (best.workers + 1)
+        return best if gained > worth else None
 
     def _doing(self, slot: _Slot) -> str:
         if not slot.standing:
@@ -263,10 +269,16 @@ class Scheduler:
         if self._progress is None:
             return
         mean = self._mean_seconds()
-        left = sum(job.estimate(mean) for job in self._jobs) / len(self._slots)
-        doing = ", ".join(slot.job.label for slot in self._slots if slot.job is not None)
+        alive = [job for job in self._jobs if job.state not in ("refused", "failed")]
+        left = sum(job.each(mean) * (len(job.pending) + job.after) for job in alive)
         self._progress(
-            Progress(self._done, max(self._planned, self._done), left if mean else None, doing)
+            Progress(
+                done=self._done,
+                planned=max(self._planned, self._done),
+                seconds_left=left / len(self._slots) if mean else None,
+                at_most=any(job.after for job in alive),
+                doing=", ".join(slot.job.label for slot in self._slots if slot.job is not None),
+            )
         )
 
 

@@ -22,7 +22,8 @@ _RESAMPLES = 1_999  # Each is a call of the user's function; p-values go down to
 class UserMetric(Metric):
     """The user's ``function(outputs, labels)``.
 
-    ``outputs`` is the array (N, *shape) of a model with one output, else a dict of arrays by name;
+    ``outputs`` is the array (N, *shape) of a model with one output, else a dict of arrays by name,
+    ``shape`` being the output's without its batch of 1;
     ``labels`` is the data's array or None. It returns N scores, one per sample, or one number; all
     finite. Scores of dtype bool make a proportion, other scores a mean, and one number a statistic
     over samples, for which the function is called again on 1,999 resamples for each interval and
@@ -97,7 +98,7 @@ class UserMetric(Metric):
 
     def _call(self, outputs: Outputs, rows: Ints | None) -> Array:
         part = slice(None) if rows is None else rows
-        arrays = {name: array[part] for name, array in outputs.arrays.items()}
+        arrays = {name: _without_batch(array)[part] for name, array in outputs.arrays.items()}
         labels = None if outputs.labels is None else outputs.labels[part]
         try:
             returned = self._function(
@@ -128,6 +129,12 @@ class UserMetric(Metric):
                 "number; decide in the function what such a sample is worth."
             )
         return found
+
+
+def _without_batch(array: Array) -> Array:
+    """(N, 1, *rest) to (N, *rest), as the data file has its inputs; else ``outputs == labels``
+    would silently broadcast to N x N."""
+    return array[:, 0] if array.ndim > 2 and array.shape[1] == 1 else array
 
 
 def load_user_metric(name: str) -> UserMetric:

@@ -158,7 +158,6 @@ def _bounded(share: float, decimals: int) -> str:
     """Percent with as many places as keep a share short of 1 from reading as 100."""
     for places in range(decimals, 7):
         text = f"{share * 100:.{places}f}"
-        if share >= 1.0 or float(text) < 100:
-            if share <= 0.0 or float(text) > 0:
-                return text
+        if (share >= 1.0 or float(text) < 100) and (share <= 0.0 or float(text) > 0):
+            return text
     return f"{share * 100:.{decimals}f}"

@@ -84,9 +84,7 @@ def heatmap(matrix: Matrix) -> Heatmap:
     """Lay the matrix out; cells that no record tells of are "missing"."""
     figures = Figures.of(matrix)
     notes = _notes(matrix)
-    numbers = {
-        (note.kind, note.reason): note.number for note in notes
-    }
+    numbers = {(note.kind, note.reason): note.number for note in notes}
     axis = _axis(matrix)
     scale = _scale(matrix, figures)
     made = {

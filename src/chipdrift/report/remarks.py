@@ -1,4 +1,4 @@
-"""The summary's sentences beyond accuracy: who answers alike, what left the NPU, what is missing."""
+"""The summary's sentences beyond accuracy: who is alike, what left the NPU, what is missing."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from chipdrift.report.figures import (
     number,
     percent,
 )
-from chipdrift.report.finding import Finding
+from chipdrift.report.finding import Finding, Kind
 
 _MOST = 6
+_MOST_GROUPS = 3
 
 
 def identical(matrix: Matrix) -> list[Finding]:
@@ -41,7 +42,7 @@ def identical(matrix: Matrix) -> list[Finding]:
             return [Finding("note", "No two targets give the same bits throughout.", "agreement")]
         return []
     found = []
-    for targets, schemes in list(sets.items())[:_MOST]:
+    for targets, schemes in list(sets.items())[:_MOST_GROUPS]:
         there = [scheme for scheme, who in ran.items() if who >= set(targets)]
         under = (
             f"all {len(there)} schemes they ran"
@@ -58,8 +59,8 @@ def identical(matrix: Matrix) -> list[Finding]:
                 "for the rest."
             )
         found.append(Finding("calm", text, "agreement"))
-    if len(sets) > _MOST:
-        text = f"{counted(len(sets) - _MOST, 'more group')} of identical targets."
+    if len(sets) > _MOST_GROUPS:
+        text = f"{counted(len(sets) - _MOST_GROUPS, 'more group')} of identical targets."
         found.append(Finding("note", text, "agreement"))
     return found
 
@@ -111,9 +112,7 @@ def samples(matrix: Matrix) -> list[Finding]:
         "counted under each scheme"
     )
     cut = matrix.parted > len(matrix.partings)
-    return [
-        Finding("note", text + ("." if cut else f": {listing(list(schemes), 8)}."), "samples")
-    ]
+    return [Finding("note", text + ("." if cut else f": {listing(list(schemes), 8)}."), "samples")]
 
 
 def placement(matrix: Matrix) -> list[Finding]:
@@ -170,7 +169,8 @@ def not_available(matrix: Matrix) -> list[Finding]:
         words = "failed" if status == "failed" else "not available"
         words = "" if reason.startswith(words) else f"{words}: "
         text = f"{where_cells(matrix, cells)}: {words}{shorten(reason)}"
-        found.append(Finding("missing", text, "matrix"))
+        kind: Kind = "caution" if status == "failed" else "missing"
+        found.append(Finding(kind, text, "matrix"))
     if len(reasons) > _MOST:
         text = f"{counted(len(reasons) - _MOST, 'more reason')} for cells without a result."
         found.append(Finding("missing", text, "matrix"))

@@ -49,7 +49,9 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     base = matrix.baseline
     value = "no figure" if base.metric is None else figures.value(base.metric.value)
     span = figures.span(base.metric) if base.metric is not None else None
-    _say(console, f"Float model, {base.scheme} on {base.target}: {value}{f' ({span})' * bool(span)}")
+    _say(
+        console, f"Float model, {base.scheme} on {base.target}: {value}{f' ({span})' * bool(span)}"
+    )
     console.print()
     for finding in findings(matrix):
         _say(console, finding.text, _COLOURS.get(finding.kind, ""), bullet=True)
@@ -70,9 +72,7 @@ def _short(figures: Figures, cell: Cell) -> str:
     return f"{text}*" if cell.delta is not None and cell.delta.significant else text
 
 
-def _tables(
-    matrix: Matrix, texts: dict[tuple[str, str], str], console: Console
-) -> Sequence[Table]:
+def _tables(matrix: Matrix, texts: dict[tuple[str, str], str], console: Console) -> Sequence[Table]:
     """One table where it fits either way; else targets down the page, schemes in portions."""
     schemes = [scheme.name for scheme in matrix.schemes]
     targets = list(matrix.targets)

@@ -63,10 +63,7 @@ def resolve(rest: str) -> Target:
     row = simulator_rows().get(soc_model)
     cautions = {}
     if row is not None and row.fp16 == "no":
-        cautions["float16"] = (
-            f"{chip.soc} has no FP16 on the simulated NPU: every node ran on the host's CPU in "
-            "onnxruntime"
-        )
+        cautions["float16"] = f"{chip.soc} has no FP16 on the simulated NPU"
     return Target(
         name=f"htp:{chip.soc.lower()}",
         runtime=__name__,

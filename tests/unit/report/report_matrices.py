@@ -172,3 +172,9 @@ def picture(size: int = 8) -> bytes:
     stream = io.BytesIO()
     Image.new("L", (size, size), 128).save(stream, "PNG")
     return stream.getvalue()
+
+
+def _ends(value: float, spread: float | None) -> dict[str, float | None]:
+    if spread is None:
+        return {"low": None, "high": None}
+    return {"low": value - spread, "high": value + spread}

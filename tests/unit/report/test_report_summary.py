@@ -1,0 +1,181 @@
+"""The sentences claim no more than the records carry."""
+
+import re
+from typing import Any
+
+import pytest
+from report_matrices import (
+    CPU,
+    SAMPLES,
+    A,
+    B,
+    C,
+    cell,
+    everything,
+    matrix,
+    metric,
+    pair,
+    placed,
+    without,
+)
+
+from chipdrift.records import CalibrationInfo, Cell, Group, Lsb, Matrix
+from chipdrift.report.summary import findings
+
+CLAIMS = re.compile(r"\b(loses|gains|loss|gain|drop|dropped|worsens)\b")
+BASE = cell("fp32", CPU)
+
+
+def sentences(found: Matrix, kind: str | None = None) -> list[str]:
+    return [f.text for f in findings(found) if kind is None or f.kind == kind]
+
+
+def said(found: Matrix) -> str:
+    return "\n".join(sentences(found))
+
+
+@pytest.mark.parametrize("change", [-0.5, -0.05, -0.0001, 0.0, 0.03, 0.5])
+@pytest.mark.parametrize("spread", [0.01, None])
+@pytest.mark.parametrize("higher", [True, False])
+def test_what_is_not_significant_is_never_called_a_loss_or_a_gain(
+    change: float, spread: float | None, higher: bool
+) -> None:
+    cells = [cell("w8a8", target, 0.9 + change, change, spread=spread) for target in (CPU, A)]
+    found = matrix(BASE, *cells, metric=metric(higher_is_better=higher))
+    assert not CLAIMS.search(said(found))
+    assert sentences(found)[0].startswith("No chip's top1 differs from the float model's by more")
+
+
+def test_an_interval_without_zero_is_still_no_loss_until_holm_says_so() -> None:
+    found = matrix(BASE, cell("w4", A, 0.88, -0.02, spread=0.015))
+    assert not CLAIMS.search(said(found))
+    assert "It may be chance: p = 0.4 after Holm's correction" in said(found)
+    assert "leave room for up to 3.5 points worse (w4 on htp:sm8350)" in said(found)
+
+
+def test_a_loss_on_one_chip_is_named_with_its_interval_and_the_others_are_not_blamed() -> None:
+    found = matrix(BASE, cell("w8a8", CPU), cell("w8a8", A, 0.8, -0.1, True), cell("w8a8", B))
+    assert sentences(found, "loss") == [
+        "w8a8 loses 10.0 points on htp:sm8350 (95 % interval -12.0 to -8.0, Holm-corrected p "
+        "0.004); on ort:cpu and htp:sm8450 no difference is shown."
+    ]
+    assert "quantization" not in said(found)
+
+
+def test_the_same_loss_everywhere_with_the_host_is_the_quantization() -> None:
+    losses = [cell("w4", t, 0.9 - d, -d, True) for t, d in ((CPU, 0.05), (A, 0.06), (B, 0.06))]
+    assert sentences(matrix(BASE, *losses), "loss") == [
+        "w4 loses 5.0 to 6.0 points on every target that ran it alike, ort:cpu included: that is "
+        "the quantization, not the chip."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "words"),
+    [
+        ([cell("w4", A, 0.8, -0.1, True), cell("w4", B, 0.8, -0.1, True)], "every chip"),
+        (
+            [cell("w4", CPU, 0.85, -0.05, True), cell("w4", A, 0.6, -0.3, True)],
+            "not alike: the 95 % intervals of htp:sm8350 (-30.0) and ort:cpu (-5.0) do not overlap",
+        ),
+        (
+            [
+                cell("w4", CPU, 0.85, -0.05, True, spread=None),
+                cell("w4", A, 0.84, -0.06, True, spread=None),
+            ],
+            "every target that ran it.",
+        ),
+    ],
+    ids=["host did not run it", "intervals apart", "no intervals"],
+)
+def test_no_cause_is_named_where_the_records_do_not_carry_it(cells: list[Cell], words: str) -> None:
+    (loss,) = sentences(matrix(BASE, *cells), "loss")
+    assert words in loss
+    assert "that is the quantization" not in loss
+
+
+@pytest.mark.parametrize(("change", "kind"), [(0.04, "loss"), (-0.04, "gain")])
+def test_lower_is_better_turns_losses_and_gains_around(change: float, kind: str) -> None:
+    found = matrix(
+        BASE,
+        cell("w8a8", A, 0.1 + change, change, True),
+        metric=metric("bootstrap", name="cer", higher_is_better=False),
+    )
+    (only,) = sentences(found, kind)
+    assert only.startswith(f"w8a8 {'loses' if kind == 'loss' else 'gains'} 0.0400 on htp:sm8350")
+
+
+def test_losses_are_said_before_gains_and_before_everything_else() -> None:
+    kinds = [finding.kind for finding in findings(everything())]
+    assert kinds[:2] == ["loss", "gain"]
+
+
+def test_a_shared_loss_names_the_chips_that_share_it() -> None:
+    shared = cell("w8a8", B, 0.8, -0.1, True, copied_from=A, audited=4)
+    found = matrix(BASE, cell("w8a8", CPU), cell("w8a8", A, 0.8, -0.1, True), shared)
+    assert "and likewise on htp:sm8450 (shared results)" in sentences(found, "loss")[0]
+
+
+def test_without_any_result_nothing_is_claimed() -> None:
+    found = matrix(without("w8a8", A, "failed", "died"))
+    assert sentences(found)[0].startswith("Nothing could be set against the float model")
+    assert "htp:sm8350: failed: died" in said(found) or "w8a8 on htp:sm8350: failed: died" in said(
+        found
+    )
+
+
+@pytest.mark.parametrize(
+    ("measured", "words"),
+    [(4, "on the 4 samples that each of them ran"), (SAMPLES, f"on all {SAMPLES} samples.")],
+)
+def test_identical_chips_are_named_with_what_that_rests_on(measured: int, words: str) -> None:
+    group = Group(scheme="w8a8", targets=(A, B), samples=SAMPLES, measured=measured)
+    found = matrix(BASE, cell("w8a8", A), cell("w8a8", B), groups=(group,))
+    text = next(s for s in sentences(found) if "same bits" in s)
+    assert text.startswith("htp:sm8350 and htp:sm8450 give the same bits under w8a8")
+    assert words in text
+
+
+def test_the_worst_pair_and_the_worst_pair_of_chips_are_named() -> None:
+    found = matrix(
+        *(cell("w8a8", t) for t in (CPU, A, B)),
+        pairs=(
+            pair("w8a8", CPU, A, 0.9, lsb=Lsb(max=7, mean=0.25)),
+            pair("w8a8", A, B, 0.95, max_abs=0.5),
+            pair("w8a8", CPU, B, 0.99),
+        ),
+    )
+    text = next(s for s in sentences(found) if "agrees least" in s)
+    assert "ort:cpu and htp:sm8350 under w8a8, same top class on 90.0 % (20 of 200" in text
+    assert "up to 7 LSB apart, 0.25 on average" in text
+    assert "Between two chips: htp:sm8350 and htp:sm8450 under w8a8" in text
+
+
+@pytest.mark.parametrize(
+    ("placement", "words"),
+    [
+        (placed(9, ("Softmax", "s1")), "w8a8 on htp:sm8350: 1 of 10 nodes left the NPU (Softmax"),
+        (placed(0, ("Conv", "a"), ("Conv", "b")), "nothing ran on the NPU; all 2 nodes left it"),
+        (placed(10), "No fallback: in all 1 cell on chips every node ran on the NPU"),
+    ],
+)
+def test_fallback_is_told(placement: Any, words: str) -> None:
+    assert words in said(matrix(BASE, cell("w8a8", A, placement=placement)))
+
+
+def test_each_reason_is_said_once_for_all_its_cells() -> None:
+    found = matrix(BASE, *(without("fp32", t, "unsupported", "no float32") for t in (A, B, C)))
+    assert sentences(found, "missing") == ["fp32 on every chip: not available: no float32"]
+
+
+def test_overlap_warnings_and_an_unfinished_run_are_told() -> None:
+    calibration = CalibrationInfo(name="cal", sha256="d" * 64, samples=20, overlap=3)
+    found = matrix(BASE, calibration=calibration, complete=False, warnings=("a warning",))
+    text = "\n".join(sentences(found, "caution"))
+    assert "3 of 20 calibration samples are in the evaluation data" in text
+    assert "not complete" in text
+    assert "a warning" in text
+
+
+def test_simulated_figures_are_never_passed_off_as_silicon() -> None:
+    assert "It is not silicon" in said(matrix(BASE, cell("w8a8", A)))
