@@ -80,6 +80,18 @@ def _integer_type(
     return onnx.TensorProto.DataType.Name(kind).lower()
 
 
+def expandable_nodes(proto: onnx.ModelProto) -> dict[str, str]:
+    """Name to op of the nodes that ONNX defines as a function of simpler ops (Softmax, Gelu)."""
+    opset = max((e.version for e in proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
+    found = {}
+    for node in proto.graph.node:
+        if node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, opset):
+            schema = onnx.defs.get_schema(node.op_type, opset)
+            if schema.has_function or schema.has_context_dependent_function:
+                found[node.name] = node.op_type
+    return found
+
+
 def border_quantizers(proto: onnx.ModelProto) -> frozenset[str]:
     """Names of the Quantize nodes on graph inputs and the Dequantize nodes on graph outputs."""
     inputs = {value.name for value in proto.graph.input}

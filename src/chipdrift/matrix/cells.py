@@ -100,7 +100,10 @@ def job_for(
 def settle(store: Store, cell: CellPlan, job: Job) -> None:
     """Take over how a job for the cell's outputs ended, and keep what holds for the next run."""
     if job.opened is not None:
-        placement = summarize(job.opened.nodes, cell.variant.border, cell.target.has_npu)
+        variant = cell.variant
+        placement = summarize(
+            job.opened.nodes, variant.border, cell.target.has_npu, variant.expandable
+        )
         store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
         store.put_fact(f"opening:{cell.key}", job.open_seconds)

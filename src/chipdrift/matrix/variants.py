@@ -26,6 +26,7 @@ class Variant:
     sha256: str | None
     quantizers: dict[str, Quantizer]
     border: frozenset[str]
+    expandable: dict[str, str]
     trace: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     error: str | None = None
@@ -57,6 +58,7 @@ def make_variant(
             sha256=kept["sha256"],
             quantizers={k: Quantizer(**v) for k, v in kept["quantizers"].items()},
             border=frozenset(kept["border"]),
+            expandable=kept["expandable"],
             trace={k: tuple(v) for k, v in kept["trace"].items()},
             notes=tuple(kept["notes"]),
             error=kept["error"],
@@ -67,7 +69,7 @@ def make_variant(
     except DataError:
         raise
     except ChipdriftError as error:
-        return Variant(scheme, None, None, {}, frozenset(), {}, (), str(error))
+        return Variant(scheme, None, None, {}, frozenset(), {}, {}, (), str(error))
     name = f"models/{scheme.name}-{key[:8]}.onnx"
     store.write_file(name, made.data)
     variant = Variant(
@@ -76,6 +78,7 @@ def make_variant(
         sha256=made.sha256,
         quantizers=made.quantizers,
         border=made.border,
+        expandable=made.expandable,
         trace=made.trace,
         notes=made.notes,
     )
@@ -86,6 +89,7 @@ def make_variant(
             "sha256": variant.sha256,
             "quantizers": {k: q.model_dump(mode="json") for k, q in variant.quantizers.items()},
             "border": sorted(variant.border),
+            "expandable": variant.expandable,
             "trace": variant.trace,
             "notes": variant.notes,
             "error": None,

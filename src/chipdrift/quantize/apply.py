@@ -20,6 +20,7 @@ from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.graph import (
     LoadedModel,
     border_quantizers,
+    expandable_nodes,
     is_quantized,
     output_quantizers,
     trace_nodes,
@@ -40,6 +41,7 @@ class QuantizedModel:
 
     ``data`` is the ONNX file, ``sha256`` its hash; ``quantizers`` those of its outputs by name;
     ``border`` names the Quantize and Dequantize nodes of the graph's own inputs and outputs;
+    ``expandable`` maps nodes that a runtime may replace by simpler ones to their op;
     ``trace`` maps each of its nodes to the float model's; ``notes`` says what was left out.
     """
 
@@ -48,6 +50,7 @@ class QuantizedModel:
     sha256: str
     quantizers: dict[str, Quantizer]
     border: frozenset[str]
+    expandable: dict[str, str]
     trace: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
 
@@ -86,6 +89,7 @@ def apply_scheme(
         sha256=hashlib.sha256(data).hexdigest(),
         quantizers=output_quantizers(proto),
         border=border_quantizers(proto),
+        expandable=expandable_nodes(proto),
         trace=trace_nodes(model.proto, proto),
         notes=tuple(dict.fromkeys(notes)),
     )

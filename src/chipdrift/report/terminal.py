@@ -42,7 +42,11 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     for table in _tables(matrix, texts, console):
         console.print(table)
         console.print()
-    used = "".join(texts.values())
+    used = {
+        text if text in ("-", "!") else char
+        for text in texts.values()
+        for char in text[:1] + text[-1:]
+    }
     for mark, words in _LEGEND.items():
         if mark in used:
             _say(console, words, "dim")
