@@ -1,8 +1,8 @@
 """Make a real transformer and labelled data: all-MiniLM-L6-v2 on WordSim-353.
 
 Purpose: a BERT encoder (six layers, attention, LayerNorm, Gelu; 22.6 M parameters) that turns a
-word into a direction, scored by Spearman's correlation with what people said of pairs of words. It
-writes::
+word into a direction, scored by Spearman's correlation with what people said of pairs of words
+(FP32: 0.7666). It writes::
 
     model.onnx        inputs input_ids, attention_mask int64 [1, 16], output embedding [1, 384]
     eval.npz          every word of the first 100 pairs once; pairs (100, 2) of sample indices,

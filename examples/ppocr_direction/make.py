@@ -2,7 +2,8 @@
 
 Purpose: a MobileNetV3 as shipped in a product (depthwise convolutions, squeeze-and-excite,
 HardSigmoid; 0.13 M parameters) that says whether a line of text is upright (0) or turned by 180
-degrees (1). It writes, always the same for the same ``--seed``::
+degrees (1). FP32: 285 of 300 right with the default seed. It writes, always the same for the same
+``--seed`` and versions::
 
     model.onnx        as in the wheel: opset 11, dynamic height and width
     eval.npz          300 images under the model's input name, 3 x 48 x 192, and labels

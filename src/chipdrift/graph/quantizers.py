@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import onnx
 from onnx import numpy_helper
 
@@ -69,7 +71,7 @@ def _integer_type(
     name: str, constants: dict[str, onnx.TensorProto], makers: dict[str, onnx.NodeProto]
 ) -> str:
     """The type of the integers called ``name``, where no zero point tells."""
-    kind = onnx.TensorProto.UINT8
+    kind: int = onnx.TensorProto.UINT8
     maker = makers.get(name)
     if name in constants:
         kind = constants[name].data_type
@@ -77,7 +79,7 @@ def _integer_type(
         kind = next((a.i for a in maker.attribute if a.name == "output_dtype" and a.i), kind)
         if len(maker.input) > 2 and maker.input[2] in constants:
             kind = constants[maker.input[2]].data_type
-    return onnx.TensorProto.DataType.Name(kind).lower()
+    return str(onnx.TensorProto.DataType.Name(kind)).lower()
 
 
 def expandable_nodes(proto: onnx.ModelProto) -> dict[str, str]:
@@ -86,7 +88,7 @@ def expandable_nodes(proto: onnx.ModelProto) -> dict[str, str]:
     found = {}
     for node in proto.graph.node:
         if node.domain in ("", "ai.onnx") and onnx.defs.has(node.op_type, opset):
-            schema = onnx.defs.get_schema(node.op_type, opset)
+            schema: Any = onnx.defs.get_schema(node.op_type, opset)
             if schema.has_function or schema.has_context_dependent_function:
                 found[node.name] = node.op_type
     return found

@@ -42,13 +42,8 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     for table in _tables(matrix, texts, console):
         console.print(table)
         console.print()
-    used = {
-        text if text in ("-", "!") else char
-        for text in texts.values()
-        for char in text[:1] + text[-1:]
-    }
     for mark, words in _LEGEND.items():
-        if mark in used:
+        if any(text == mark if mark in "-!" else mark in text for text in texts.values()):
             _say(console, words, "dim")
     base = matrix.baseline
     value = "no figure" if base.metric is None else figures.value(base.metric.value)

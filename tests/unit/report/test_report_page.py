@@ -30,7 +30,7 @@ from chipdrift.report.heatmap import heatmap
 from chipdrift.report.page import render
 from chipdrift.store import Store
 
-VOID = {"meta", "link", "img", "br", "line", "rect"}
+VOID = {"meta", "link", "img", "br", "wbr", "line", "rect"}
 
 
 class Reader(HTMLParser):
