@@ -247,7 +247,11 @@ class Baseline(Record):
 
 
 class Matrix(Record):
-    """Everything ``chipdrift matrix`` found: what ``--json`` prints and the report reads."""
+    """Everything ``chipdrift matrix`` found: what ``--json`` prints and the report reads.
+
+    ``target_names`` says in people's words what each target is (``Snapdragon 8 Gen 2, v73``);
+    ``compared`` is the number of differences that Holm's correction covers.
+    """
 
     schema_version: int = SCHEMA_VERSION
     chipdrift: str
@@ -259,6 +263,8 @@ class Matrix(Record):
     baseline: Baseline
     schemes: tuple[SchemeInfo, ...]
     targets: tuple[str, ...]
+    target_names: dict[str, str] = {}
+    compared: int = 0
     cells: tuple[Cell, ...]
     pairs: tuple[Pair, ...]
     groups: tuple[Group, ...]

@@ -139,7 +139,9 @@ def assemble(
         ),
         schemes=tuple(_scheme_info(by_scheme[scheme.name][0]) for scheme in request.schemes),
         targets=tuple(target.name for target in request.targets),
-        cells=tuple(_corrected(made)),
+        target_names={t.name: t.description for t in request.targets if t.description},
+        compared=len(_tested(request, made)),
+        cells=tuple(_corrected(request, made)),
         pairs=tuple(pairs),
         groups=tuple(groups),
         partings=tuple(partings),
@@ -295,11 +297,21 @@ def _lsb(a: dict[str, Array], b: dict[str, Array]) -> Lsb:
     )
 
 
-def _corrected(cells: list[Cell]) -> list[Cell]:
-    """Holm's correction over the comparisons made; a shared result is one comparison, not two."""
-    tested = [
-        i for i, cell in enumerate(cells) if cell.delta is not None and cell.copied_from is None
+def _tested(request: Request, cells: Sequence[Cell]) -> list[int]:
+    """The comparisons made: a shared result is not a further one, nor is the baseline itself."""
+    baseline = (request.baseline.name, BASELINE_TARGET)
+    return [
+        i
+        for i, cell in enumerate(cells)
+        if cell.delta is not None
+        and cell.copied_from is None
+        and (cell.scheme, cell.target) != baseline
     ]
+
+
+def _corrected(request: Request, cells: list[Cell]) -> list[Cell]:
+    """Holm's correction over the comparisons made."""
+    tested = _tested(request, cells)
     corrected = dict(
         zip(tested, holm([d.p_value for i in tested if (d := cells[i].delta)]), strict=True)
     )

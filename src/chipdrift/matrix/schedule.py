@@ -206,10 +206,7 @@ class Scheduler:
         slot.job, slot.standing, slot.opened = job, False, slot.opened + 1
         slot.deadline = time.monotonic() + self._timeout
         job.state, job.workers = "running", job.workers + 1
-        try:
-            slot.worker.open(slot.name, str(job.path), job.target.options, fresh=True)
-        except WorkerDiedError as death:
-            self._fail(slot, f"building the session: {death}")
+        slot.worker.open(slot.name, str(job.path), job.target.options, fresh=True)
 
     def _choose(self, slot: _Slot) -> Job | None:
         waiting = [job for job in self._jobs if job.state == "waiting"]

@@ -93,7 +93,10 @@ def heatmap(matrix: Matrix) -> Heatmap:
     }
     evidence = {target: kind for kind, targets in kinds(matrix).items() for target in targets}
     schemes = [Line(s.name, s.description) for s in matrix.schemes]
-    targets = [Line(name, evidence.get(name, "")) for name in matrix.targets]
+    targets = [
+        Line(name, ", ".join(filter(None, [matrix.target_names.get(name), evidence.get(name)])))
+        for name in matrix.targets
+    ]
     missing = HeatCell("missing")
     upright = len(targets) > _WIDE
     lines, columns = (targets, schemes) if upright else (schemes, targets)

@@ -24,7 +24,7 @@ class Target:
     ``runtime`` is the module that the worker imports; ``options`` go to its ``open_session``;
     ``versions`` are of all that decides an answer, and part of every result's address. Targets of
     the same ``family`` may give the same answers and are worth comparing; None means alone.
-    ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
+    ``description`` is a few words for people. ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
     must be said beside a result of that kind.
     """
 
@@ -37,6 +37,7 @@ class Target:
     family: str | None = None
     refuses: Mapping[str, str] = field(default_factory=dict)
     cautions: Mapping[str, str] = field(default_factory=dict)
+    description: str = ""
 
 
 class TargetInfo(Record):

@@ -74,6 +74,7 @@ def resolve(rest: str) -> Target:
         family="htp",
         refuses={"float32": FLOAT32},
         cautions=cautions,
+        description=", ".join([*chip.marketing_names[:1], chip.hexagon or chip.soc]),
     )
 
 

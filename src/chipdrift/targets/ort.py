@@ -59,6 +59,7 @@ def resolve(rest: str) -> Target:
         runtime=__name__,
         evidence="host-runtime",
         has_npu=False,
+        description="onnxruntime, this host",
         options={"session.x64quantprecision": "1"},
         versions={
             "onnxruntime": metadata.version("onnxruntime"),

@@ -106,7 +106,6 @@ class WorkerProcess:
         self._log.close()
 
     def _send(self, message: tuple[Any, ...]) -> None:
-        try:
+        # A worker that is gone may have answered before: ``receive`` hands that out, then tells.
+        with contextlib.suppress(OSError):
             self.connection.send(message)
-        except OSError as error:
-            raise WorkerDiedError(self.obituary()) from error
