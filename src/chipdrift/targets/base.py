@@ -24,8 +24,8 @@ class Target:
     ``runtime`` is the module that the worker imports; ``options`` go to its ``open_session``;
     ``versions`` are of all that decides an answer, and part of every result's address. Targets of
     the same ``family`` may give the same answers and are worth comparing; None means alone.
-    ``description`` is a few words for people. ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
-    must be said beside a result of that kind.
+    ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
+    must be said beside a result of that kind. ``description`` is a few words for people.
     """
 
     name: str
