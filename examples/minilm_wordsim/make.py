@@ -1,6 +1,6 @@
 """Make a real transformer and labelled data: all-MiniLM-L6-v2 on WordSim-353.
 
-Purpose: a BERT encoder (six layers, attention, LayerNorm, Gelu; 22.6 M parameters) that turns a
+Purpose: a BERT encoder (six layers, attention, LayerNorm, Gelu; 22.4 M parameters) that turns a
 word into a direction, scored by Spearman's correlation with what people said of pairs of words
 (FP32: 0.7666). It writes::
 

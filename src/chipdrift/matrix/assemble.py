@@ -40,6 +40,7 @@ from chipdrift.records import (
     Lsb,
     Matrix,
     MetricResult,
+    ModelInfo,
     Pair,
     Parting,
     Placement,
@@ -126,7 +127,7 @@ def assemble(
     return Matrix(
         chipdrift=metadata.version("chipdrift"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        model=request.model.info,
+        model=_with_output_shapes(request, base),
         data=request.samples.info(),
         calibration=request.calibration_info,
         metric=info(request.metric, base.outputs),
@@ -151,6 +152,15 @@ def assemble(
         warnings=(*request.warnings, *_scheme_warnings(cells)),
         host=host(),
     )
+
+
+def _with_output_shapes(request: Request, base: Answers) -> ModelInfo:
+    """The model, with the output shapes it has: shape inference does not find all of them."""
+    outputs = tuple(
+        spec.model_copy(update={"shape": base.outputs.arrays[spec.name].shape[1:]})
+        for spec in request.model.info.outputs
+    )
+    return request.model.info.model_copy(update={"outputs": outputs})
 
 
 def host() -> Host:

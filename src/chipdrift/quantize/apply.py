@@ -32,7 +32,7 @@ from chipdrift.schemes import Scheme
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 # Raised when what the quantizer does to a model changes: cached models are then made anew.
-_RECIPE = "2"
+_RECIPE = "3"
 
 
 @dataclass(frozen=True)

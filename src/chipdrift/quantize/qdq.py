@@ -38,9 +38,9 @@ def quantize_qdq(
     needed = {"tensor": 0, "channel": 13, "block": 21}[scheme.granularity]
     source = raise_opset(source, needed, calibration[0], notes)
     weight_type = _WEIGHTS[scheme.weights]
-    overrides: dict[str, list[dict[str, Any]]] = {}
+    overrides = _norm_overrides(source)
     if scheme.granularity != "tensor" or scheme.weights == "int4":
-        overrides = _weight_overrides(source, weight_type, scheme.granularity != "tensor")
+        overrides.update(_weight_overrides(source, weight_type, scheme.granularity != "tensor"))
     with tempfile.TemporaryDirectory(prefix="chipdrift-") as folder:
         float_path, out_path = Path(folder, "float.onnx"), Path(folder, "qdq.onnx")
         onnx.save_model(source, float_path)
@@ -86,6 +86,19 @@ def quantize_qdq(
         quantized = block_weights(quantized, source, scheme.block_size, notes)
     _name_new_nodes(quantized)
     return quantized
+
+
+def _norm_overrides(proto: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+    """LayerNorm's scale as uint8: the HTP refuses the op with an int8 one, and it would fall back.
+
+    Measured on onnxruntime-qnn 2.7.0: error 3110 from the backend's validation of the op.
+    """
+    weights = {init.name for init in proto.graph.initializer}
+    return {
+        node.input[1]: [{"quant_type": QuantType.QUInt8, "symmetric": False}]
+        for node in proto.graph.node
+        if node.op_type == "LayerNormalization" and node.input[1] in weights
+    }
 
 
 def _weight_overrides(
