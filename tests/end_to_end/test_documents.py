@@ -1,0 +1,91 @@
+"""What the documents tell a reader to type works when typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from documents import blocks, run_page
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.htp
+def test_the_readme(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    printed = run_page(ROOT / "README.md", tmp_path)
+    assert "SM8650" in printed[0]
+
+
+@pytest.mark.htp
+def test_how_to_measure_ones_own_model(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    run_page(ROOT / "docs" / "howto" / "own-model.md", tmp_path)
+    found = json.loads((tmp_path / "runs" / "mine" / "matrix.json").read_text())
+    assert {cell["status"] for cell in found["cells"]} == {"ok", "unsupported"}
+    assert (tmp_path / "runs" / "mine" / "report.html").exists()
+    assert (tmp_path / "out.npz").exists()
+
+
+def test_the_readmes_result_is_what_the_demo_prints() -> None:
+    """The table in the README has the schemes and the chips of the demo."""
+    from chipdrift.cli.measuring import DEMO_CHIPS, DEMO_SCHEMES
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split("```text")[1].split("```")[0]
+    for name in [*DEMO_SCHEMES, *DEMO_CHIPS]:
+        assert name in table
+
+
+@pytest.mark.slow
+@pytest.mark.htp
+def test_how_to_ppocr_direction(tmp_path: Path) -> None:
+    pytest.importorskip("rapidocr_onnxruntime")
+    run_page(ROOT / "docs" / "howto" / "ppocr-direction.md", tmp_path, CHIPDRIFT_ROOT=str(ROOT))
+    found = json.loads((tmp_path / "runs" / "ppocr" / "matrix.json").read_text())
+    assert found["data"]["samples"] == 300
+    assert found["baseline"]["metric"]["value"] > 0.9
+    cells = {(cell["scheme"], cell["target"]): cell for cell in found["cells"]}
+    # A convolution has no FP16 on SM7550: no session, in the simulator's own words.
+    assert cells["fp16", "htp:sm7550"]["status"] == "unsupported"
+    assert "Conv" in cells["fp16", "htp:sm7550"]["reason"]
+    # Both are v73, and part under 16-bit activations: the README says so.
+    twins = next(
+        pair
+        for pair in found["pairs"]
+        if (pair["scheme"], pair["a"], pair["b"]) == ("w8a16_pc", "htp:sm8550", "htp:sm7550")
+    )
+    assert twins["identical"] < 1
+    for scheme in ("w8a8", "w8a8_pc", "w8a16_pc"):
+        placed = cells[scheme, "htp:sm8550"]["placement"]
+        assert (placed["cpu"], placed["fallback"]) == (0, [])
+
+
+@pytest.mark.slow
+@pytest.mark.htp
+def test_how_to_minilm_wordsim(tmp_path: Path) -> None:
+    pytest.importorskip("gensim")
+    run_page(ROOT / "docs" / "howto" / "minilm-wordsim.md", tmp_path, CHIPDRIFT_ROOT=str(ROOT))
+    found = json.loads((tmp_path / "runs" / "minilm" / "matrix.json").read_text())
+    cells = {(cell["scheme"], cell["target"]): cell for cell in found["cells"]}
+    # SM7550 has no FP16: the whole transformer runs on the host's CPU, and it says so.
+    without = cells["fp16", "htp:sm7550"]
+    assert without["placement"]["npu"] <= 1
+    assert "no FP16" in without["reason"]
+    for chip in ("sm8450", "sm8550"):
+        assert cells["fp16", f"htp:{chip}"]["placement"]["cpu"] == 0
+    # Preprocessed, LayerNorm and Gelu stay on the NPU; in pieces, Erf leaves it.
+    for chip in ("sm8450", "sm8550", "sm7550"):
+        for scheme in ("w8a8", "w8a16_pc"):
+            assert cells[scheme, f"htp:{chip}"]["placement"]["fallback"] == []
+        fallen = cells["w8a8_plain", f"htp:{chip}"]["placement"]["fallback"]
+        assert {place["op"] for place in fallen} >= {"Erf"}
+    # W8A8 collapses on every target alike: the quantization, not the chip.
+    lost = [c["delta"] for (scheme, _), c in cells.items() if scheme == "w8a8"]
+    assert all(delta["significant"] and delta["value"] < -0.2 for delta in lost)
+
+
+def test_every_how_to_has_blocks_that_are_run() -> None:
+    for page in (ROOT / "docs" / "howto").glob("*.md"):
+        assert blocks(page), page.name
