@@ -111,11 +111,12 @@ class Lsb(Record):
 
 
 class NodePlace(Record):
-    """One node that left the NPU."""
+    """One node that left the NPU; ``source`` names the nodes of the float model it stands for."""
 
     node: str
     op: str
     reason: str | None = None
+    source: tuple[str, ...] = ()
 
 
 class Placement(Record):

@@ -104,6 +104,11 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
         placement = summarize(
             job.opened.nodes, variant.border, cell.target.has_npu, variant.expandable
         )
+        traced = [
+            place.model_copy(update={"source": variant.trace.get(place.node, ())})
+            for place in placement.fallback
+        ]
+        placement = placement.model_copy(update={"fallback": tuple(traced)})
         store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
         store.put_fact(f"opening:{cell.key}", job.open_seconds)
