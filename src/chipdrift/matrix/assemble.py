@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import datetime
-import itertools
 import os
 import platform
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from chipdrift.matrix.against import groups_of, pairs_of, partings_of
+from chipdrift.matrix.answers import Answers, derive, load_outputs, load_scheme, lsb_of
 from chipdrift.matrix.cells import CellPlan, placement_of
 from chipdrift.matrix.request import BASELINE_TARGET, Request
 from chipdrift.metrics import (
-    Comparison,
-    Outputs,
     answers_agree,
     compare,
     evaluate,
     holm,
-    identical_share,
     info,
-    lsb_between,
-    max_abs,
     sqnr_db,
-    to_integers,
 )
 from chipdrift.records import (
     Baseline,
@@ -36,10 +30,7 @@ from chipdrift.records import (
     Delta,
     Group,
     Host,
-    Interval,
-    Lsb,
     Matrix,
-    MetricResult,
     ModelInfo,
     Pair,
     Parting,
@@ -47,52 +38,12 @@ from chipdrift.records import (
     SchemeInfo,
     Status,
 )
-from chipdrift.store import Store, digest_arrays
+from chipdrift.store import Store
 from chipdrift.targets import list_targets
 
 Array = np.ndarray[Any, Any]
 _SIGNIFICANT = 0.05
 _MOST_PARTINGS = 200
-
-
-@dataclass(eq=False)
-class Answers:
-    """One cell's outputs, stacked, and all that is derived from them alone.
-
-    Cells that share a representative share this object, so each figure is computed once.
-    """
-
-    outputs: Outputs
-    digest: str
-    answers: Array
-    integers: dict[str, Array] | None
-    result: MetricResult | None = None
-    comparison: Comparison | None = None
-    agrees: Interval | None = None
-
-
-def check_labels(store: Store, request: Request, baseline: CellPlan) -> None:
-    """Let the metric refuse labels and outputs before the long run starts."""
-    outputs = load_outputs(store, request, baseline)
-    info(request.metric, _with_reference(outputs, outputs))
-
-
-def load_outputs(store: Store, request: Request, cell: CellPlan) -> Outputs:
-    """All samples of a cell: its own answers, and its representative's where it has none."""
-    keys = request.samples.keys
-    own = store.measured(cell.key)
-    has, lacking = [k for k in keys if k in own], [k for k in keys if k not in own]
-    found = dict(zip(has, store.outputs(cell.key, has), strict=True))
-    if lacking and cell.shares_with is not None:
-        found.update(zip(lacking, store.outputs(cell.shares_with.key, lacking), strict=True))
-    names = [spec.name for spec in request.model.info.outputs]
-    stacked = zip(*(found[key] for key in keys), strict=True)
-    return Outputs(
-        arrays={name: np.stack(rows) for name, rows in zip(names, stacked, strict=True)},
-        primary=request.output,
-        labels=request.samples.labels,
-        extras=request.samples.extras,
-    )
 
 
 def assemble(
@@ -104,7 +55,7 @@ def assemble(
         by_scheme[cell.variant.scheme.name].append(cell)
     baseline_cell = by_scheme[request.baseline.name][0]
     assert baseline_cell.target.name == BASELINE_TARGET
-    base = _derive(request, baseline_cell, load_outputs(store, request, baseline_cell), None)
+    base = derive(request, baseline_cell, load_outputs(store, request, baseline_cell), None)
     base.result = evaluate(request.metric, base.outputs)
     made: list[Cell] = []
     pairs: list[Pair] = []
@@ -114,14 +65,14 @@ def assemble(
     for members in by_scheme.values():
         if not any(cell.shown for cell in members):
             continue
-        loaded = _load_scheme(store, request, members, base)
+        loaded = load_scheme(store, request, members, base)
         reference = loaded.get(BASELINE_TARGET)
         shown = [cell for cell in members if cell.shown]
         made += [_cell(store, request, c, loaded.get(c.target.name), reference) for c in shown]
         there = [(cell, loaded[cell.target.name]) for cell in shown if cell.target.name in loaded]
-        pairs += _pairs(store, request, there)
-        groups += _groups(store, request, there)
-        found, count = _partings(request, there, _MOST_PARTINGS - len(partings))
+        pairs += pairs_of(store, request, there)
+        groups += groups_of(store, request, there)
+        found, count = partings_of(request, there, _MOST_PARTINGS - len(partings))
         partings += found
         parted += count
     return Matrix(
@@ -176,50 +127,6 @@ def host() -> Host:
     )
 
 
-def _load_scheme(
-    store: Store, request: Request, members: Sequence[CellPlan], base: Answers
-) -> dict[str, Answers]:
-    """Answers by target for the cells that ran; one object where the bits are the same."""
-    unique: dict[str, Answers] = {}
-    loaded: dict[str, Answers] = {}
-    for cell in members:
-        if cell.runs:
-            fresh = _derive(request, cell, load_outputs(store, request, cell), base)
-            loaded[cell.target.name] = unique.setdefault(fresh.digest, fresh)
-    return loaded
-
-
-def _derive(request: Request, cell: CellPlan, outputs: Outputs, base: Answers | None) -> Answers:
-    """``base`` is None for the baseline itself, which is its own reference."""
-    outputs = _with_reference(outputs, base.outputs if base is not None else outputs)
-    quantizers = cell.variant.quantizers
-    integers: dict[str, Array] | None = None
-    if quantizers.keys() == outputs.arrays.keys():
-        integers = {}
-        for name, array in outputs.arrays.items():
-            whole = to_integers(array, quantizers[name])
-            if whole is None:
-                integers = None
-                break
-            integers[name] = whole
-    return Answers(
-        outputs=outputs,
-        digest=digest_arrays(outputs.arrays.values()),
-        answers=request.metric.answers(outputs),
-        integers=integers,
-    )
-
-
-def _with_reference(outputs: Outputs, reference: Outputs) -> Outputs:
-    return Outputs(
-        arrays=outputs.arrays,
-        primary=outputs.primary,
-        labels=outputs.labels,
-        extras=outputs.extras,
-        reference=reference,
-    )
-
-
 def _cell(
     store: Store,
     request: Request,
@@ -251,9 +158,6 @@ def _cell(
         answers.agrees = answers_agree(answers.answers, request.metric.answers(base))
     found, agrees = answers.comparison, answers.agrees
     assert agrees is not None
-    lsb = None
-    if answers.integers is not None and reference is not None and reference.integers is not None:
-        lsb = _lsb(answers.integers, reference.integers)
     opening = store.fact(f"opening:{cell.key}") or 0.0
     return Cell(
         status="ok",
@@ -272,7 +176,7 @@ def _cell(
         agreement_low=agrees.low,
         agreement_high=agrees.high,
         sqnr_db=sqnr_db(answers.outputs, base),
-        lsb=lsb,
+        lsb=None if reference is None else lsb_of(answers, reference),
         seconds=round(sum(timed) + opening, 4),
         copied_from=cell.shares_with.target.name if cell.shares_with is not None else None,
         audited=cell.audited if cell.shares_with is not None else None,
@@ -295,16 +199,6 @@ def _beside(cell: CellPlan, placement: Placement | None) -> str | None:
         told = f"all {placement.cpu} nodes ran on the host's CPU in onnxruntime, none on the NPU"
         return told if caution is None else f"{caution}: {told}"
     return caution
-
-
-def _lsb(a: dict[str, Array], b: dict[str, Array]) -> Lsb:
-    """Over all outputs: the largest distance, and the mean over all elements."""
-    parts = [(lsb_between(a[name], b[name]), a[name].size) for name in a]
-    total = sum(size for _, size in parts)
-    return Lsb(
-        max=max(part.max for part, _ in parts),
-        mean=sum(part.mean * size for part, size in parts) / total,
-    )
 
 
 def _tested(request: Request, cells: Sequence[Cell]) -> list[int]:
@@ -342,81 +236,6 @@ def _corrected(request: Request, cells: list[Cell]) -> list[Cell]:
             )
         done.append(cell)
     return done
-
-
-def _pairs(store: Store, request: Request, there: Sequence[tuple[CellPlan, Answers]]) -> list[Pair]:
-    found: dict[tuple[int, int], dict[str, Any]] = {}
-    pairs = []
-    for (cell_a, a), (cell_b, b) in itertools.combinations(there, 2):
-        key = (id(a), id(b))
-        if key not in found:
-            agrees = answers_agree(a.answers, b.answers)
-            both = a.integers is not None and b.integers is not None
-            found[key] = {
-                "agreement": agrees.value,
-                "agreement_low": agrees.low,
-                "agreement_high": agrees.high,
-                "identical": identical_share(a.outputs, b.outputs),
-                "lsb": _lsb(a.integers, b.integers) if both else None,  # type: ignore[arg-type]
-                "max_abs": max_abs(a.outputs, b.outputs),
-            }
-        measured_a, measured_b = store.measured(cell_a.key), store.measured(cell_b.key)
-        pairs.append(
-            Pair(
-                scheme=cell_a.variant.scheme.name,
-                a=cell_a.target.name,
-                b=cell_b.target.name,
-                samples=len(request.samples),
-                measured=sum(k in measured_a and k in measured_b for k in request.samples.keys),
-                **found[key],
-            )
-        )
-    return pairs
-
-
-def _groups(
-    store: Store, request: Request, there: Sequence[tuple[CellPlan, Answers]]
-) -> list[Group]:
-    alike: dict[str, list[CellPlan]] = defaultdict(list)
-    for cell, answers in there:
-        alike[answers.digest].append(cell)
-    return [
-        Group(
-            scheme=cells[0].variant.scheme.name,
-            targets=tuple(cell.target.name for cell in cells),
-            samples=len(request.samples),
-            measured=sum(
-                all(key in has for has in [store.measured(cell.key) for cell in cells])
-                for key in request.samples.keys
-            )
-            if len(cells) > 1
-            else len(request.samples),
-        )
-        for cells in alike.values()
-    ]
-
-
-def _partings(
-    request: Request, there: Sequence[tuple[CellPlan, Answers]], room: int
-) -> tuple[list[Parting], int]:
-    """The samples on which the targets' answers are not all the same."""
-    if len(there) < 2:
-        return [], 0
-    stacked = np.stack([answers.answers for _, answers in there])
-    parted = np.flatnonzero((stacked != stacked[0]).any(axis=0))
-    metric = request.metric
-    found = [
-        Parting(
-            scheme=there[0][0].variant.scheme.name,
-            sample=int(index),
-            label=metric.describe_label(there[0][1].outputs, int(index)),
-            answers={
-                cell.target.name: metric.describe(answers.answers[index]) for cell, answers in there
-            },
-        )
-        for index in parted[: max(0, room)]
-    ]
-    return found, len(parted)
 
 
 def _scheme_info(cell: CellPlan) -> SchemeInfo:

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chipdrift.errors import ChipdriftError
-from chipdrift.matrix.cells import CellPlan, job_for, settle
+from chipdrift.matrix.cells import CellPlan
 from chipdrift.matrix.request import Request, resolve
-from chipdrift.matrix.run import DEFAULT_AUDIT, DEFAULT_TIMEOUT, claim, plan
-from chipdrift.matrix.schedule import Job, Scheduler, usable_cores
+from chipdrift.matrix.run import DEFAULT_AUDIT, DEFAULT_TIMEOUT, claim, plan, run_cells
+from chipdrift.matrix.schedule import Scheduler, usable_cores
 from chipdrift.metrics.intervals import samples_for_halfwidth, samples_for_paired_halfwidth
 from chipdrift.records import Record
 from chipdrift.store import Store
@@ -100,7 +100,7 @@ def estimate_matrix(
         cells = plan(store, request)
         scheduler = Scheduler(store, request.samples, cores, timeout)
         try:
-            _first_sample(store, request, cells, scheduler)
+            run_cells(store, request, scheduler, cells, [0])
         finally:
             scheduler.close()
         told = [_estimate(store, request, cell) for cell in cells if cell.shown]
@@ -118,24 +118,6 @@ def estimate_matrix(
         },
         warnings=request.warnings,
     )
-
-
-def _first_sample(
-    store: Store, request: Request, cells: Sequence[CellPlan], scheduler: Scheduler
-) -> None:
-    jobs: dict[str, tuple[Job, list[CellPlan]]] = {}
-    for cell in cells:
-        if not cell.runs:
-            continue
-        job = job_for(store, request.samples, cell, [0])
-        if cell.key in jobs:
-            jobs[cell.key][1].append(cell)
-        elif job is not None:
-            jobs[cell.key] = (job, [cell])
-    scheduler.run(job for job, _ in jobs.values())
-    for job, owners in jobs.values():
-        for cell in owners:
-            settle(store, cell, job)
 
 
 def _estimate(store: Store, request: Request, cell: CellPlan) -> CellEstimate:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from chipdrift.errors import RunError, UnknownNameError
-from chipdrift.matrix.assemble import load_outputs
+from chipdrift.matrix.answers import load_outputs
 from chipdrift.matrix.cells import CellPlan
 from chipdrift.matrix.request import Request
 from chipdrift.records import Cell, Matrix, Record

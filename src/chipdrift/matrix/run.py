@@ -8,7 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from chipdrift.errors import ModelError, RunError
-from chipdrift.matrix.assemble import assemble, check_labels
+from chipdrift.matrix.answers import check_labels
+from chipdrift.matrix.assemble import assemble
 from chipdrift.matrix.cells import CellPlan, job_for, plan_cell, settle
 from chipdrift.matrix.files import write_run
 from chipdrift.matrix.request import BASELINE_TARGET, Request, resolve
@@ -129,7 +130,7 @@ def measure(
     """Fill the store. ``audit`` 0 means that every cell runs every sample."""
     every = range(len(request.samples))
     baseline = baseline_of(request, cells)
-    _run(store, request, scheduler, [baseline], every)
+    run_cells(store, request, scheduler, [baseline], every)
     if not baseline.runs:
         raise ModelError(
             f"Model {request.model.path}: the baseline on {BASELINE_TARGET} does not run: "
@@ -138,12 +139,14 @@ def measure(
     check_labels(store, request, baseline)
     families = _families(cells) if 0 < audit < len(request.samples) else []
     shared = {id(cell) for family in families for cell in family}
-    _run(store, request, scheduler, [c for c in cells if c.runs and id(c) not in shared], every)
+    run_cells(
+        store, request, scheduler, [c for c in cells if c.runs and id(c) not in shared], every
+    )
     if not families:
         return
     first = audit_indices(request.samples, audit)
     members = [cell for family in families for cell in family]
-    _run(store, request, scheduler, members, first, after=len(request.samples) - len(first))
+    run_cells(store, request, scheduler, members, first, after=len(request.samples) - len(first))
     groups = [g for f in families for g in same_outputs(store, request.samples, f, first)]
     folder = Path(tempfile.mkdtemp(prefix="chipdrift-taps-"))
     try:
@@ -153,8 +156,8 @@ def measure(
     for group in groups:
         share(store, request.samples, group, first)
     rest = [cell for cell in members if cell.runs and cell.shares_with is None]
-    _run(store, request, scheduler, rest, every)
-    _run(store, request, scheduler, _orphans(members), every)
+    run_cells(store, request, scheduler, rest, every)
+    run_cells(store, request, scheduler, _orphans(members), every)
 
 
 def _families(cells: Sequence[CellPlan]) -> list[list[CellPlan]]:
@@ -176,7 +179,7 @@ def _orphans(members: Sequence[CellPlan]) -> list[CellPlan]:
     return orphans
 
 
-def _run(
+def run_cells(
     store: Store,
     request: Request,
     scheduler: Scheduler,
