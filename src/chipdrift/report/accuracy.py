@@ -150,7 +150,8 @@ def _everywhere(matrix: Matrix, real: Sequence[tuple[Cell, Delta]]) -> str:
         return f"{where}, not alike: the 95 % intervals of {a} and {b} do not overlap."
     bounded = all(delta.low is not None and delta.high is not None for _, delta in real)
     if host and len(host) < len(targets) and bounded:
-        return f"{where} alike, {listing(host)} included: that is the quantization, not the chip."
+        told = "alike: that is the quantization, not the chip"
+        return f"{where}, {listing(host)} included, {told}."
     return f"{where}."
 
 

@@ -65,7 +65,7 @@ def test_a_loss_on_one_chip_is_named_with_its_interval_and_the_others_are_not_bl
 def test_the_same_loss_everywhere_with_the_host_is_the_quantization() -> None:
     losses = [cell("w4", t, 0.9 - d, -d, True) for t, d in ((CPU, 0.05), (A, 0.06), (B, 0.06))]
     assert sentences(matrix(BASE, *losses), "loss") == [
-        "w4 loses 5.0 to 6.0 points on every target that ran it alike, ort:cpu included: that is "
+        "w4 loses 5.0 to 6.0 points on every target that ran it, ort:cpu included, alike: that is "
         "the quantization, not the chip."
     ]
 
