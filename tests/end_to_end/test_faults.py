@@ -197,3 +197,30 @@ def workers_of(pid: int) -> list[int]:
             if b"chipdrift.targets.worker" in words and parent in (pid, 1):
                 found.append(int(entry.name))
     return found
+
+
+def test_a_model_that_was_changed_in_the_run_folder_is_made_anew(
+    small_model: Path, small_data: Path, tmp_path: Path
+) -> None:
+    """Results are kept under the file's hash: another file must not run under it."""
+    out = tmp_path / "run"
+    asked = {"calibration": small_data.with_name("cal.npz"), "limit": 10}
+    first = run_matrix(
+        small_model, small_data, schemes=["w8a8"], targets=["ort:cpu"], out=out, **asked
+    )
+    file = out / (first.schemes[0].file or "")
+    right = file.read_bytes()
+    file.write_bytes(small_model.read_bytes())
+    asked["limit"] = 20
+    run_matrix(small_model, small_data, schemes=["w8a8"], targets=["ort:cpu"], out=out, **asked)
+    assert file.read_bytes() == right
+
+
+def test_a_sample_that_is_there_twice_counts_twice(small_model: Path, tmp_path: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((10, 3, 6, 6)).astype(np.float32)
+    np.savez(tmp_path / "twice.npz", x=np.concatenate([x, x]))
+    twins = [target("none", f"faulty:{i}", family="f", chip=str(i)) for i in (1, 2)]
+    found = run(small_model, tmp_path / "twice.npz", tmp_path / "run", *twins, exhaustive=True)
+    assert [cell.measured for cell in found.cells] == [20, 20, 20]
+    assert [pair.measured for pair in found.pairs] == [20, 20, 20]
+    assert [group.measured for group in found.groups] == [20]
