@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,10 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+    def count(self, keys: Container[str]) -> int:
+        """How many samples are among ``keys``; a sample that is there twice counts twice."""
+        return sum(key in keys for key in self.keys)
 
     def feed(self, index: int) -> dict[str, Array]:
         """Sample ``index`` as a runtime takes it: the model's inputs, in this host's byte order."""

@@ -23,8 +23,7 @@ def pairs_of(store: Store, request: Request, there: There) -> list[Pair]:
     """Every two targets, in the order asked for; equal bits are compared once."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
     pairs = []
-    wanted = set(request.samples.keys)
-    own = {cell.key: wanted & store.measured(cell.key).keys() for cell, _ in there}
+    own = {cell.key: store.measured(cell.key).keys() for cell, _ in there}
     for (cell_a, a), (cell_b, b) in itertools.combinations(there, 2):
         key = (id(a), id(b))
         if key not in found:
@@ -43,7 +42,7 @@ def pairs_of(store: Store, request: Request, there: There) -> list[Pair]:
                 a=cell_a.target.name,
                 b=cell_b.target.name,
                 samples=len(request.samples),
-                measured=len(own[cell_a.key] & own[cell_b.key]),
+                measured=request.samples.count(own[cell_a.key] & own[cell_b.key]),
                 **found[key],
             )
         )
@@ -61,7 +60,9 @@ def groups_of(store: Store, request: Request, there: There) -> list[Group]:
             scheme=cells[0].variant.scheme.name,
             targets=tuple(cell.target.name for cell in cells),
             samples=len(request.samples),
-            measured=len(wanted.intersection(*(store.measured(cell.key).keys() for cell in cells))),
+            measured=request.samples.count(
+                wanted.intersection(*(store.measured(cell.key).keys() for cell in cells))
+            ),
         )
         for cells in alike.values()
     ]

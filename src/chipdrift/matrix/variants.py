@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def make_variant(
         }
     )
     kept = store.fact(f"variant:{key}")
-    if kept is not None and (kept["file"] is None or (store.folder / kept["file"]).exists()):
+    if kept is not None and _unchanged(store.folder / kept["file"], kept["sha256"]):
         return Variant(
             scheme=scheme,
             file=kept["file"],
@@ -97,6 +98,11 @@ def make_variant(
     )
     store.commit()
     return variant
+
+
+def _unchanged(file: Path, sha256: str) -> bool:
+    """Whether the file is still what was written: results are kept under its hash."""
+    return file.exists() and hashlib.sha256(file.read_bytes()).hexdigest() == sha256
 
 
 def tapped_file(store: Store, variant: Variant, folder: Path) -> Path:

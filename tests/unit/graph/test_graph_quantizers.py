@@ -47,18 +47,10 @@ def check(model: onnx.ModelProto) -> None:
     tapped.CopyFrom(model)
     tapped.graph.output.append(value("q", [2, 3], getattr(TensorProto, found.dtype.upper())))
     y, q = ReferenceEvaluator(tapped).run(None, {"x": x})
-    shape = [1, 1] if found.axis is None else [-1 if i == found.axis % 2 else 1 for i in range(2)]
+    shape = [1, 1] if found.axis is None else [-1 if i == found.axis else 1 for i in range(2)]
     scale = np.array(found.scale).reshape(shape)
     zero = np.array(found.zero_point).reshape(shape)
-    real = (q.astype(np.int64) - zero) * scale
-    np.testing.assert_array_equal(
-        real.astype(np.float32).reshape(-1),
-        np.sort(y.reshape(-1))[
-            np.argsort(
-                np.argsort(real.astype(np.float32).reshape(-1), kind="stable"), kind="stable"
-            )
-        ],
-    )
+    np.testing.assert_array_equal(((q.astype(np.int64) - zero) * scale).astype(np.float32), y)
     assert np.dtype(q.dtype).name == found.dtype
 
 
