@@ -14,8 +14,9 @@ from chipdrift.data import Samples
 from chipdrift.matrix.cells import CellPlan
 from chipdrift.store import Store, content_key, digest_arrays
 
-# Simulated chips that answer alike differ in cost by up to 15 times; noise stays within this.
-_AS_FAST = 2.0
+# Simulated chips that answer alike differ in cost by up to 15 times. Another than the first leads
+# only where that saves more than noise could: a factor, and seconds.
+_AS_FAST, _WORTH = 2.0, 2.0
 
 
 def audit_indices(samples: Samples, count: int) -> list[int]:
@@ -69,6 +70,8 @@ def _lead(
 ) -> CellPlan:
     counts = [len(wanted & timed.keys()) for timed in measured]
     best = [i for i, count in enumerate(counts) if count == max(counts)]
-    each = {i: sum(measured[i].values()) / max(1, len(measured[i])) for i in best}
-    fastest = min(each.values())
-    return cells[next(i for i in best if each[i] <= _AS_FAST * fastest)]
+    lacking = len(wanted) - max(counts)
+    cost = {i: lacking * sum(measured[i].values()) / max(1, len(measured[i])) for i in best}
+    least = min(cost.values())
+    near = max(_AS_FAST * least, least + _WORTH)
+    return cells[next(i for i in best if cost[i] <= near)]
