@@ -227,7 +227,11 @@ class Host(Record):
 
 
 class MetricInfo(Record):
-    """The metric of a matrix; ``answer`` says what counts as "the same answer" in agreements."""
+    """The metric of a matrix; ``answer`` says what counts as "the same answer" in agreements.
+
+    ``against_baseline``: the metric compares with the baseline's own outputs (cosine, SQNR), which
+    are perfect by that measure. A difference from them is then no finding, and is not tested.
+    """
 
     name: str
     higher_is_better: bool
@@ -235,11 +239,16 @@ class MetricInfo(Record):
     output: str
     interval: str
     test: str
+    against_baseline: bool = False
 
 
 class Baseline(Record):
-    """The float model on ``ort:cpu``, against which every cell is set."""
+    """What every cell is set against: the float model on ``ort:cpu``.
 
+    For a model that is quantized already it is that model there; ``words`` says which of the two.
+    """
+
+    words: str = "float model"
     scheme: str
     target: str
     metric: MetricResult | None

@@ -268,3 +268,36 @@ def save_graph(path: Path, node: onnx.NodeProto, *opsets: onnx.OperatorSetIdProt
     )
     onnx.save(model, path)
     return path
+
+
+def test_outputs_and_quantize_do_not_destroy_what_is_there(
+    cli: Cli, small_model: Path, small_data: Path, tmp_path: Path
+) -> None:
+    before = small_model.read_bytes()
+    calibration = small_data.with_name("cal.npz")
+    words = ["--scheme", "w8a8", "--calibration", calibration, "-o", small_model]
+    code, _, err = cli("quantize", small_model, *words)
+    assert code == 2
+    assert "this is an input" in err
+    assert small_model.read_bytes() == before
+    run = tmp_path / "run"
+    words = ["--data", small_data, "--scheme", "fp32", "--target", "ort:cpu", "-o", run]
+    assert cli("matrix", small_model, *words)[0] == 0
+    labels = small_data.read_bytes()
+    words = ["outputs", run, "--scheme", "fp32", "--target", "ort:cpu", "-o"]
+    code, _, err = cli(*words, small_data)
+    assert code == 2
+    assert "did not write it" in err
+    assert small_data.read_bytes() == labels
+    assert cli(*words, tmp_path / "out.npz")[0] == 0
+    assert cli(*words, tmp_path / "out.npz")[0] == 0
+
+
+def test_a_misspelt_key_is_named_before_one_that_is_missing(
+    refuse: Callable[..., str], tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('calibraton = "mse"\n')
+    message = refuse(scheme=path)
+    assert "calibraton" in message
+    assert "sha256" not in message

@@ -37,6 +37,9 @@ def quantize(
     from chipdrift.quantize import apply_scheme
     from chipdrift.schemes import get_scheme
 
+    for given in (model, Path(calibration or ""), Path(scheme)):
+        if given.exists() and out.exists() and out.samefile(given):
+            raise ChipdriftError(f"-o {out}: this is an input, it would be lost. Give another -o.")
     recipe = get_scheme(scheme)
     loaded = load_model(model, parse_shapes(shape or []))
     feeds = None

@@ -11,6 +11,7 @@ import typer
 from chipdrift.cli.console import print_json, say
 from chipdrift.errors import ChipdriftError
 
+_MARK = b"chipdrift outputs"
 _Run = Annotated[Path, typer.Argument(help="A run folder that chipdrift matrix wrote.")]
 
 
@@ -53,10 +54,16 @@ def outputs(
 
     arrays, cell = cell_outputs(run, scheme, target)
     path = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
+    if path.exists() and not _ours(path):
+        raise ChipdriftError(
+            f"-o {path}: this file exists and chipdrift outputs did not write it. Remove it, or "
+            "give another -o."
+        )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not numpy.savez: it takes names as keywords, and an output may be called "file".
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.comment = _MARK
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, array, allow_pickle=False)
@@ -80,3 +87,11 @@ def outputs(
             }
         )
     say(f"{path}: " + ", ".join(f"{name} {tuple(shape)}" for name, shape in shapes.items()))
+
+
+def _ours(path: Path) -> bool:
+    """Whether an earlier ``chipdrift outputs`` wrote the file, so that it may be replaced."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return archive.comment == _MARK

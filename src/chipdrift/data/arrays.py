@@ -62,13 +62,15 @@ def _read(path: Path) -> dict[str, Array]:
         raise DataError(f"Data {path}: no such file. Give an .npz file made with numpy.savez.")
     try:
         # Opened here: numpy leaves a damaged file open.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+        with path.open("rb") as stream:
+            file = np.load(stream, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise DataError(
                     f"Data {path}: a single array. Save it under its input's name: "
                     "numpy.savez(path, input_name=array)."
                 )
-            return {name: file[name] for name in file.files}
+            with file:
+                return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -145,15 +146,20 @@ def _typed(toml: Path, spec: TensorSpec, values: Array) -> Array:
 
 
 def _read(path: Path, recipe: ImageRecipe) -> Array:
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     height, width = recipe.size
     try:
-        with Image.open(path) as opened:
-            image = opened.convert("L" if recipe.channels == "L" else "RGB")
-    except (UnidentifiedImageError, OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            # Odd metadata; the pixels are what counts.
+            warnings.simplefilter("ignore")
+            with Image.open(path) as opened:
+                image = opened.convert("L" if recipe.channels == "L" else "RGB")
+    # Pillow's decoders raise whatever they trip over in a damaged file.
+    except Exception as error:
+        words = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"Data {path}: not a readable image ({error}). Mend or remove it."
+            f"Data {path}: not a readable image ({words}). Mend or remove it."
         ) from error
     if recipe.resize is not None:
         scale = recipe.resize / min(image.size)

@@ -1,6 +1,8 @@
 """ONNX files: load and pin them, read their quantizers, tap activations, trace nodes."""
 
+from chipdrift.graph.faults import wrong_in_float16
 from chipdrift.graph.load import LoadedModel, load_model
+from chipdrift.graph.order import sort_nodes
 from chipdrift.graph.quantizers import (
     border_quantizers,
     expandable_nodes,
@@ -17,6 +19,8 @@ __all__ = [
     "is_quantized",
     "load_model",
     "output_quantizers",
+    "sort_nodes",
     "tap_activations",
     "trace_nodes",
+    "wrong_in_float16",
 ]

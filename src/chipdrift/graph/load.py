@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, shape_inference
 
 from chipdrift.errors import ModelError
+from chipdrift.graph.order import sort_nodes
 from chipdrift.records import ModelInfo, TensorSpec
 
 MIN_OPSET = 11
@@ -56,6 +57,7 @@ def load_model(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = No
     _check_graph(path, proto)
     _drop_initializer_inputs(proto)
     _pin(path, proto, dict(shapes or {}))
+    sort_nodes(proto.graph)
     _name_nodes(proto)
     proto = _infer(path, proto)
     return LoadedModel(path, proto, _info(path, proto))

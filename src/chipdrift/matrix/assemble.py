@@ -83,6 +83,7 @@ def assemble(
         calibration=request.calibration_info,
         metric=info(request.metric, base.outputs),
         baseline=Baseline(
+            words="float model" if request.baseline.kind == "float32" else "model on ort:cpu",
             scheme=request.baseline.name,
             target=BASELINE_TARGET,
             metric=base.result,
@@ -202,7 +203,12 @@ def _beside(cell: CellPlan, placement: Placement | None) -> str | None:
 
 
 def _tested(request: Request, cells: Sequence[Cell]) -> list[int]:
-    """The comparisons made: a shared result is not a further one, nor is the baseline itself."""
+    """The comparisons made: a shared result is not a further one, nor is the baseline itself.
+
+    None for a metric that compares with the baseline: that it is not perfect needs no test.
+    """
+    if request.metric.needs_reference:
+        return []
     baseline = (request.baseline.name, BASELINE_TARGET)
     return [
         i
@@ -225,15 +231,11 @@ def _corrected(request: Request, cells: list[Cell]) -> list[Cell]:
         if cell.delta is not None:
             p = corrected.get(i)
             if p is None:
-                own = cell.delta.p_value
-                p = lead.get((cell.scheme, cell.copied_from or ""), min(1.0, own * len(tested)))
-            cell = cell.model_copy(
-                update={
-                    "delta": cell.delta.model_copy(
-                        update={"p_holm": float(p), "significant": bool(p < _SIGNIFICANT)}
-                    )
-                }
-            )
+                own = cell.delta.p_value * max(1, len(tested))
+                p = lead.get((cell.scheme, cell.copied_from or ""), min(1.0, own))
+            real = bool(tested) and p < _SIGNIFICANT
+            delta = cell.delta.model_copy(update={"p_holm": float(p), "significant": real})
+            cell = cell.model_copy(update={"delta": delta})
         done.append(cell)
     return done
 

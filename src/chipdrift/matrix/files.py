@@ -65,6 +65,24 @@ def write_run(
         store.write_file("answers.parquet", _table_bytes(pa.concat_tables(answers)))
 
 
+def left_out(folder: Path, matrix: Matrix) -> str | None:
+    """Say which cells of the folder's earlier matrix the new one does not name, or None."""
+    try:
+        earlier = read_matrix(folder)
+    except RunError:
+        return None
+    now = {(cell.scheme, cell.target) for cell in matrix.cells}
+    gone = [c for c in earlier.cells if (c.scheme, c.target) not in now and c.status == "ok"]
+    if not gone:
+        return None
+    schemes = ", ".join(dict.fromkeys(cell.scheme for cell in gone))
+    targets = ", ".join(dict.fromkeys(cell.target for cell in gone))
+    return (
+        f"this run's folder showed {len(gone)} further cells before ({schemes} on {targets}). They "
+        "are kept: name them again and they are shown again, without being measured"
+    )
+
+
 def read_matrix(folder: str | Path) -> Matrix:
     """The matrix that a run folder holds; raises RunError where there is none."""
     file = Path(folder) / MATRIX_FILE

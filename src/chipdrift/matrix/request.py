@@ -81,6 +81,12 @@ def resolve(
             "samples are needed to set the activation ranges, and none were given. Give "
             "--calibration with some 100 samples that are not in the evaluation data."
         )
+    twice = len(samples) - len(set(samples.keys))
+    if twice:
+        warnings.append(
+            f"{twice} of {len(samples)} evaluation samples are copies of others: intervals and "
+            "tests take them for further evidence, which they are not. Leave them out"
+        )
     if len(samples) < _FEW:
         warnings.append(
             f"{len(samples)} samples carry little: intervals are wide, and no difference between "

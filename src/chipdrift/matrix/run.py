@@ -11,7 +11,7 @@ from chipdrift.errors import ModelError, RunError
 from chipdrift.matrix.answers import check_labels
 from chipdrift.matrix.assemble import assemble
 from chipdrift.matrix.cells import CellPlan, job_for, plan_cell, settle
-from chipdrift.matrix.files import write_run
+from chipdrift.matrix.files import left_out, write_run
 from chipdrift.matrix.request import BASELINE_TARGET, Request, resolve
 from chipdrift.matrix.schedule import Job, Progress, Scheduler, usable_cores
 from chipdrift.matrix.sharing import audit_indices, same_outputs, share
@@ -72,6 +72,9 @@ def run_matrix(
         finally:
             scheduler.close()
         matrix = assemble(store, request, cells, None if exhaustive else audit)
+        gone = left_out(store.folder, matrix)
+        if gone is not None:
+            matrix = matrix.model_copy(update={"warnings": (*matrix.warnings, gone)})
         write_run(store, request, matrix, cells, keep_samples)
     return matrix
 

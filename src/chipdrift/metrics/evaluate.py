@@ -46,6 +46,7 @@ def info(metric: Metric, outputs: Outputs) -> MetricInfo:
         output=outputs.primary,
         interval=interval,
         test=test,
+        against_baseline=metric.needs_reference,
     )
 
 

@@ -24,6 +24,7 @@ from chipdrift.graph import (
     is_quantized,
     output_quantizers,
     trace_nodes,
+    wrong_in_float16,
 )
 from chipdrift.quantize.float16 import to_float16, to_float32
 from chipdrift.quantize.qdq import quantize_qdq
@@ -32,7 +33,7 @@ from chipdrift.schemes import Scheme
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 # Raised when what the quantizer does to a model changes: cached models are then made anew.
-_RECIPE = "3"
+_RECIPE = "4"
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,13 @@ def _convert(
             notes.append("the model holds no Quantize nodes: asis runs it as the float model it is")
         return model.proto
     if scheme.kind == "float16":
+        wrong = wrong_in_float16(model.proto)
+        if wrong:
+            notes.append(
+                f"{', '.join(wrong[:5])}{' and more' * (len(wrong) > 5)}: HardSigmoid before Mul, "
+                "which onnxruntime-qnn 2.7.0 answers wrongly in float16 on every chip tried; swap "
+                "the Mul's inputs, or export with opset 14 or newer (docs/known-faults.md)"
+            )
         return _explained(model, scheme, lambda: to_float16(model.proto))
     source = to_float32(model.proto) if model.is_float16 else model.proto
     if model.is_float16:

@@ -6,6 +6,7 @@ onnxruntime's static quantizer has no blocks. ONNX has them since opset 21: Dequ
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,6 +36,28 @@ def reduced_axis(node: onnx.NodeProto, weights: Mapping[str, onnx.TensorProto]) 
     if node.op_type == "Gemm":
         return 1 if any(a.name == "transB" and a.i for a in node.attribute) else 0
     return None
+
+
+def unshare_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Give every node that sums over a weight its own copy of the weight and the bias.
+
+    Two nodes may sum over different axes of one weight, or be an Embedding and a MatMul; and
+    onnxruntime cannot build a session where two MatMul share an int8 weight's scale (1.31).
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(proto)
+    inits = {init.name: init for init in model.graph.initializer}
+    users = Counter(name for node in model.graph.node for name in node.input)
+    for index, node in enumerate(model.graph.node):
+        if reduced_axis(node, inits) is None:
+            continue
+        for slot, name in enumerate(node.input):
+            if slot and name in inits and users[name] > 1:
+                users[name] -= 1
+                copy = model.graph.initializer.add()
+                copy.CopyFrom(inits[name])
+                copy.name = node.input[slot] = f"{name}_of_{index}"
+    return model
 
 
 def block_weights(

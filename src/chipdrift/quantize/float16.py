@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from chipdrift.graph import sort_nodes
+
 
 def to_float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Weights and arithmetic in float16, by onnxruntime's converter; inputs and outputs stay.
@@ -19,6 +21,8 @@ def to_float16(proto: onnx.ModelProto) -> onnx.ModelProto:
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)
     converted: onnx.ModelProto = convert_float_to_float16(copy, keep_io_types=True)
+    # The converter puts its Casts at the end.
+    sort_nodes(converted.graph)
     return converted
 
 

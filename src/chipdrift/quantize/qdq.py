@@ -13,7 +13,7 @@ from onnxruntime.quantization import QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData, save_tensors_data
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-from chipdrift.quantize.blockwise import block_weights, reduced_axis
+from chipdrift.quantize.blockwise import block_weights, reduced_axis, unshare_weights
 from chipdrift.quantize.preprocess import preprocess, raise_opset
 from chipdrift.quantize.ranges import FeedReader, activation_ranges
 from chipdrift.schemes import Scheme
@@ -37,6 +37,7 @@ def quantize_qdq(
     # DequantizeLinear takes an axis since opset 13 and blocks since 21.
     needed = {"tensor": 0, "channel": 13, "block": 21}[scheme.granularity]
     source = raise_opset(source, needed, calibration[0], notes)
+    source = unshare_weights(source)
     weight_type = _WEIGHTS[scheme.weights]
     overrides = _norm_overrides(source)
     if scheme.granularity != "tensor" or scheme.weights == "int4":

@@ -20,6 +20,9 @@ Feed = Mapping[str, np.ndarray[Any, Any]]
 Range = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 # Histogram calibrators hold every activation of a chunk in memory at once.
 _CHUNK = 8
+# onnxruntime's entropy search tries the thresholds between 64 bins and half of these; its default
+# of 128 leaves it the one threshold that min-max has.
+_ENTROPY_BINS = 512
 _SHRINKS = np.linspace(1.0, 0.05, 96)
 
 
@@ -59,7 +62,10 @@ def activation_ranges(
         list(op_types),
         augmented_model_path=str(model_path.with_name("augmented.onnx")),
         calibrate_method=base,
-        extra_options={"percentile": percentile},
+        extra_options={
+            "percentile": percentile,
+            **({"num_bins": _ENTROPY_BINS} if method == "entropy" else {}),
+        },
     )
     for start in range(0, len(feeds), _CHUNK):
         calibrator.collect_data(FeedReader(feeds[start : start + _CHUNK]))

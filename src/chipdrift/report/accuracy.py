@@ -24,13 +24,16 @@ def tested(matrix: Matrix) -> list[tuple[Cell, Delta]]:
 
 
 def accuracy(matrix: Matrix) -> list[Finding]:
-    """Whether anything differs from the float model by more than the data carries."""
+    """Whether anything differs from the baseline by more than the data carries."""
+    if matrix.metric.against_baseline:
+        return [_no_test(matrix)]
     against = tested(matrix)
     if not against:
         return [
             Finding(
                 "caution",
-                "Nothing could be set against the float model: no other cell gave a result.",
+                f"Nothing could be set against the {matrix.baseline.words}: no other cell gave a "
+                "result.",
                 "matrix",
             )
         ]
@@ -45,22 +48,53 @@ def accuracy(matrix: Matrix) -> list[Finding]:
     found.sort(key=lambda finding: finding.kind != "loss")
     rest = len(against) - len(real)
     if rest:
-        found.append(
-            Finding(
-                "note",
-                f"In the other {counted(rest, 'cell')} no difference from the float model is "
-                f"shown.{_not_excluded(matrix, [x for x in against if not x[1].significant])}",
-                "matrix",
-            )
+        unclear = [(cell, delta) for cell, delta in against if not delta.significant]
+        text = (
+            f"In the other {counted(rest, 'cell')} no difference from the "
+            f"{matrix.baseline.words} is shown.{_not_excluded(matrix, unclear)}"
         )
+        found.append(Finding("note", text, "matrix"))
     return found
+
+
+def _no_test(matrix: Matrix) -> Finding:
+    """A metric against the baseline's own outputs is perfect there: the lowest is told, no test."""
+    figures = Figures.of(matrix)
+    ran = [(cell.metric.value, cell) for cell in matrix.cells if cell.metric is not None]
+    text = (
+        f"{matrix.metric.name} compares with the {matrix.baseline.words}'s own outputs, which are "
+        "perfect by that measure: a difference from them is no finding and is not tested."
+    )
+    if ran:
+        worst, cell = sorted(ran, key=lambda x: figures.worse(x[0]))[-1]
+        text += f" Worst: {figures.value(worst)}, {cell.scheme} on {cell.target}."
+    return Finding("note", text, "matrix")
+
+
+def broken(matrix: Matrix) -> list[Finding]:
+    """Outputs in which the noise is as large as the signal: that no metric may hide."""
+    lost: dict[str, list[Cell]] = {}
+    for cell in matrix.cells:
+        if cell.sqnr_db is not None and cell.sqnr_db < 0:
+            lost.setdefault(cell.scheme, []).append(cell)
+    return [
+        Finding(
+            "loss",
+            f"{scheme} on {name_targets(matrix, [cell.target for cell in cells])}: the outputs "
+            f"bear no relation to the {matrix.baseline.words}'s. The noise is larger than the "
+            f"signal (SQNR {min(c.sqnr_db for c in cells if c.sqnr_db is not None):.0f} dB), "
+            f"whatever {matrix.metric.name} says on {counted(matrix.data.samples, 'sample')}.",
+            "numbers",
+        )
+        for scheme, cells in lost.items()
+    ]
 
 
 def _no_difference(matrix: Matrix) -> Finding:
     who = "chip" if set(matrix.targets) - hosts(matrix) else "scheme"
     return Finding(
         "calm",
-        f"No {who}'s {matrix.metric.name} differs from the float model's by more than "
+        f"No {who}'s {matrix.metric.name} differs from the {matrix.baseline.words}'s by more than "
         f"{counted(matrix.data.samples, 'sample')} can show.",
         "matrix",
     )
@@ -71,7 +105,7 @@ def _largest(matrix: Matrix, against: Sequence[tuple[Cell, Delta]]) -> list[Find
     figures = Figures.of(matrix)
     largest = max(abs(delta.value) for _, delta in against)
     if largest == 0:
-        text = "Every cell has exactly the float model's figure."
+        text = f"Every cell has exactly the {matrix.baseline.words}'s figure."
     else:
         cells = [(cell, delta) for cell, delta in against if abs(delta.value) == largest]
         cell, delta = cells[0]

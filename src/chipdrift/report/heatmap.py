@@ -183,11 +183,12 @@ def _cell(
     words = [f"{where}: {matrix.metric.name} {figures.value(cell.metric.value)}"]
     words += [f"95 % interval {span}"] if span else ["no interval"]
     if delta is not None:
-        words.append(f"{figures.change(delta.value)} to the float model")
+        words.append(f"{figures.change(delta.value)} to the {matrix.baseline.words}")
         words.append(f"Holm-corrected p {p_value(delta.p_holm)}")
     agreement = percent(cell.agreement) if cell.agreement is not None else None
     if agreement:
-        words.append(f"same {matrix.metric.answer} as the float model on {agreement} of samples")
+        same = f"same {matrix.metric.answer} as the {matrix.baseline.words}"
+        words.append(f"{same} on {agreement} of samples")
     return HeatCell(
         status=cell.status,
         tint=_tint(figures, cell, scale),

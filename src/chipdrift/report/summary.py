@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chipdrift.records import Matrix
-from chipdrift.report.accuracy import accuracy
+from chipdrift.report.accuracy import accuracy, broken
 from chipdrift.report.finding import Finding
 from chipdrift.report.remarks import (
     cautions,
@@ -18,6 +18,7 @@ from chipdrift.report.remarks import (
 def findings(matrix: Matrix) -> list[Finding]:
     """Everything to be said first, for the report and for the terminal alike."""
     return [
+        *broken(matrix),
         *accuracy(matrix),
         *identical(matrix),
         *least_agreeing(matrix),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _COLOURS = {"loss": "bold red", "gain": "green", "caution": "yellow", "missing": "dim"}
 _LEGEND = {
-    "*": "* differs from the float model (p < 0.05 after Holm's correction)",
+    "*": "* differs from the baseline (p < 0.05 after Holm's correction)",
     "=": "= shared with a chip that answers identically",
     "-": "- no result",
     "!": "! failed",
@@ -48,9 +48,8 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     base = matrix.baseline
     value = "no figure" if base.metric is None else figures.value(base.metric.value)
     span = figures.span(base.metric) if base.metric is not None else None
-    _say(
-        console, f"Float model, {base.scheme} on {base.target}: {value}{f' ({span})' * bool(span)}"
-    )
+    where = f"{base.words.capitalize()}, {base.scheme} on {base.target}"
+    _say(console, f"{where}: {value}{f' ({span})' * bool(span)}")
     console.print()
     for finding in findings(matrix):
         _say(console, finding.text, _COLOURS.get(finding.kind, ""), bullet=True)

@@ -99,12 +99,12 @@ def _parse(text: str, name: str, where: str) -> Scheme:
     try:
         return Scheme(**{"name": name, **fields, "sha256": digest})
     except ValidationError as error:
-        first = error.errors()[0]
+        # A key that nobody knows is most often the cause of one that is missing.
+        first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
         key = ".".join(map(str, first["loc"])) or "scheme"
+        found = "" if first["type"] == "missing" else f" (found {first.get('input')!r})"
         allowed = ", ".join(f for f in Scheme.model_fields if f != "sha256")
-        raise ChipdriftError(
-            f"{where}: {key}: {first['msg']} (found {first.get('input')!r}). Keys: {allowed}."
-        ) from error
+        raise ChipdriftError(f"{where}: {key}: {first['msg']}{found}. Keys: {allowed}.") from error
 
 
 def _rank(scheme: Scheme) -> tuple[int, int, int]:

@@ -116,3 +116,16 @@ def test_an_output_that_is_used_further_stays_one_output() -> None:
     nodes = [node("Relu", ["x"], ["y"], "r"), node("Neg", ["y"], ["z"], "n")]
     model = graph_model(nodes, [value("x", [3])], [value("z", None), value("y", None)])
     assert names(tap_activations(model.SerializeToString())) == ["z", "y"]
+
+
+def test_nodes_out_of_order_are_tapped_all_the_same(tmp_path: Path) -> None:
+    """Runtimes sort for themselves, so such files are about; loading sorts them."""
+    model = onnx.load(save_small_model(tmp_path / "m.onnx"))
+    plain = load_model(tmp_path / "m.onnx")
+    nodes = [onnx.NodeProto.FromString(n.SerializeToString()) for n in reversed(model.graph.node)]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "reversed.onnx")
+    loaded = load_model(tmp_path / "reversed.onnx")
+    assert [n.name for n in loaded.proto.graph.node] == [n.name for n in plain.proto.graph.node]
+    assert names(tap_activations(loaded.data)) == ["y", "c", "r", "p", "f"]
