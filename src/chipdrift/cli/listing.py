@@ -43,8 +43,8 @@ def chips(
             _print_facts(chip)
     versions = ", ".join(f"{k} {v}" for k, v in simulator_versions().items())
     say(
-        f"{len(found)} chip{'s' if len(found) != 1 else ''}. FP16 and 'simulated' are as measured on Qualcomm's simulator "
-        f"({versions}), not on silicon. ? marks a fact of weak standing. --json has every source."
+        f"{len(found)} chip{'s' if len(found) != 1 else ''}. FP16 and 'simulated' are as measured "
+        f"on Qualcomm's simulator ({versions}), not on silicon. ? marks a fact of weak standing. --json has every source."
     )
 
 
