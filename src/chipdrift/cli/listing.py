@@ -44,7 +44,8 @@ def chips(
     versions = ", ".join(f"{k} {v}" for k, v in simulator_versions().items())
     say(
         f"{len(found)} chip{'s' if len(found) != 1 else ''}. FP16 and 'simulated' are as measured "
-        f"on Qualcomm's simulator ({versions}), not on silicon. ? marks a fact of weak standing. --json has every source."
+        f"on Qualcomm's simulator ({versions}), not on silicon. ? marks a fact of weak "
+        "standing. --json has every source."
     )
 
 
