@@ -54,6 +54,8 @@ def unpack_arrays(data: bytes) -> list[np.ndarray[Any, Any]]:
     """Read what :func:`pack_arrays` wrote."""
     arrays, at = [], 0
     while at < len(data):
+        if len(data) < at + 12:
+            raise ValueError("packed arrays are cut off")
         start = at + (10 if data[at + 6] == 1 else 12)
         start += int.from_bytes(data[at + 8 : start], "little")
         dtype, shape, fortran = _header(data[at:start])

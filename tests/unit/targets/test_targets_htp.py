@@ -144,7 +144,7 @@ def test_a_convolution_in_blocks_that_a_chip_takes(tmp_path: Path) -> None:
         opened = open_in(worker, path)
         found = run_in(worker, feed)[0]
     placement = summarize(opened.nodes, made.border, True)
-    assert "conv" in {node.split("_token")[0] for part, node, _ in opened.nodes if part == "npu"}
+    assert "node" in {node.split("_token")[0] for part, node, _ in opened.nodes if part == "npu"}
     assert (placement.cpu, placement.fallback) == (0, ())
     # The layout's Transposes are among the nodes, and take the name of the output's quantizer.
     assert placement.graph_io + placement.conversions == 2
