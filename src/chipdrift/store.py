@@ -25,6 +25,8 @@ import numpy as np
 from chipdrift.errors import RunError
 
 COMMIT_SECONDS = 0.5
+# Raised when the tables, or what the facts mean, change.
+_FORMAT = 1
 _TABLES = """
 CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outputs (
@@ -134,7 +136,31 @@ class Store:
                 f"{folder} is not a chipdrift run: it has no store.sqlite. Make one with "
                 f"chipdrift matrix MODEL --data DATA -o {folder}."
             )
-        return cls(folder, _connect(folder), None)
+        with _explained(folder):
+            db = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
+            try:
+                db.execute("PRAGMA schema_version").fetchone()
+            except sqlite3.OperationalError:
+                db.close()
+                # A read-only folder: SQLite cannot place its lock files. Nobody writes there.
+                db = sqlite3.connect(f"{file.resolve().as_uri()}?immutable=1", uri=True)
+            try:
+                _check_version(folder, db)
+            except BaseException:
+                db.close()
+                raise
+        return cls(folder, db, None)
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Turn what a damaged or foreign store makes of reading it into one RunError."""
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunError(
+                f"Run {self.folder}: its store is damaged, or another version of chipdrift wrote "
+                f"it ({type(error).__name__}). Give another -o, or move the folder away."
+            ) from error
 
     def __enter__(self) -> Self:
         return self
@@ -218,6 +244,12 @@ class Store:
         with _explained(self.folder):
             return self._db.execute(query, (key,)).fetchall()
 
+    def remove_files(self, *names: str) -> None:
+        """Remove files of the run folder that may be there."""
+        with _explained(self.folder):
+            for name in names:
+                (self.folder / name).unlink(missing_ok=True)
+
     def write_file(self, name: str, data: bytes) -> Path:
         """Write ``name`` in the run folder, whole or not at all."""
         path = self.folder / name
@@ -235,11 +267,22 @@ def _connect(folder: Path, *pragmas: str) -> sqlite3.Connection:
         try:
             for pragma in pragmas:
                 db.execute(pragma)
+            _check_version(folder, db)
             db.executescript(_TABLES)
+            db.execute(f"PRAGMA user_version={_FORMAT}")
         except BaseException:
             db.close()
             raise
         return db
+
+
+def _check_version(folder: Path, db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version not in (0, _FORMAT):
+        raise RunError(
+            f"Run {folder}: another version of chipdrift wrote its store (format {version}, this "
+            f"one reads {_FORMAT}). Give another -o."
+        )
 
 
 @contextmanager

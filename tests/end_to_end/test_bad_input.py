@@ -301,3 +301,102 @@ def test_a_misspelt_key_is_named_before_one_that_is_missing(
     message = refuse(scheme=path)
     assert "calibraton" in message
     assert "sha256" not in message
+
+
+def test_a_generator_that_fills_one_buffer_gives_every_sample(
+    cli: Cli, small_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "reusing.py").write_text(
+        "import numpy as np\n"
+        "def samples():\n"
+        "    print('loading')\n"
+        "    buffer, row = np.empty((3, 6, 6), np.float32), {}\n"
+        "    for i in range(5):\n"
+        "        buffer[...] = i\n"
+        "        row.update(x=buffer, label=i % 4)\n"
+        "        yield row\n"
+        "def leaving():\n"
+        "    import sys\n"
+        "    sys.exit(0)\n"
+        "    yield\n"
+    )
+    words = ["matrix", small_model, "--scheme", "fp32", "--target", "ort:cpu", "-o", "run"]
+    code, out, err = cli(*words, "--data", "reusing:samples", "--json")
+    assert code == 0, err
+    import json
+
+    found = json.loads(out)
+    assert found["data"]["samples"] == 5
+    assert not any("copies" in warning for warning in found["warnings"])
+    code, out, err = cli(*words, "--data", "reusing:leaving")
+    assert (code, out) == (2, "")
+    assert "SystemExit" in err
+
+
+def test_a_scheme_cannot_write_outside_the_run(refuse: Callable[..., str], tmp_path: Path) -> None:
+    path = tmp_path / "out.toml"
+    path.write_text('name = "../../evil"\nkind = "float16"\n')
+    assert "name" in refuse(scheme=path)
+
+
+def test_two_schemes_of_one_name(refuse: Callable[..., str], tmp_path: Path) -> None:
+    for folder, kind in (("a", "float16"), ("b", "float32")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.toml").write_text(f'kind = "{kind}"\n')
+    message = refuse(scheme=f"{tmp_path}/a/mine.toml,{tmp_path}/b/mine.toml")
+    assert "'mine'" in message
+
+
+def test_a_model_without_outputs(refuse: Callable[..., str], small_model: Path) -> None:
+    model = onnx.load(small_model)
+    del model.graph.output[:]
+    onnx.save(model, small_model)
+    assert "no outputs" in refuse()
+
+
+def test_a_run_can_be_read_where_nothing_can_be_written(
+    cli: Cli, small_model: Path, small_data: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    words = ["--data", small_data, "--scheme", "fp32", "--target", "ort:cpu", "-o", run]
+    assert cli("matrix", small_model, *words)[0] == 0
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("store.sqlite", "matrix.json"):
+        (moved / name).write_bytes((run / name).read_bytes())
+        (moved / name).chmod(0o444)
+    moved.chmod(0o555)
+    try:
+        words = ["outputs", moved, "--scheme", "fp32", "--target", "ort:cpu", "-o"]
+        code, _, err = cli(*words, tmp_path / "o.npz")
+        assert code == 0, err
+    finally:
+        moved.chmod(0o755)
+    store = run / "store.sqlite"
+    import sqlite3
+
+    with sqlite3.connect(store) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    code, _, err = cli("outputs", run, "--scheme", "fp32", "--target", "ort:cpu", "-o", "x.npz")
+    assert code == 2
+    assert "format 99" in err
+
+
+def test_asis_on_a_float_model_has_no_result_on_an_npu(tmp_path: Path, small_model: Path) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    from chipdrift import run_matrix
+
+    np.savez(tmp_path / "d.npz", x=np.ones((3, 3, 6, 6), np.float32))
+    found = run_matrix(
+        small_model,
+        tmp_path / "d.npz",
+        schemes=["asis"],
+        targets=["ort:cpu", "htp:sm8550"],
+        out=tmp_path / "run",
+    )
+    assert [cell.status for cell in found.cells] == ["ok", "unsupported"]
+    baseline = found.cells[0]
+    assert baseline.delta is not None
+    assert not baseline.delta.significant

@@ -201,11 +201,12 @@ def test_a_second_run_measures_nothing_and_more_samples_only_the_new(
     }
     before = rows(measured)
     again = run_matrix(demo.model, demo.data, limit=40, **asked)
-    assert started == []
+    # A refusal is asked for again, since it may have been for lack of memory.
+    assert set(started) <= {"htp:sm7550"}
     assert rows(measured) == before
     assert again.cells == read_matrix(measured).cells
     fewer = run_matrix(demo.model, demo.data, limit=20, **asked)
-    assert started == []
+    assert set(started) <= {"htp:sm7550"}
     assert fewer.data.samples == 20
     run_matrix(demo.model, demo.data, limit=42, **asked)
     new = {k: rows(measured)[k] - before[k] for k in before}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 
 import typer
@@ -60,6 +61,11 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EMFILE):
+            raise
+        typer.echo(f"Error: {error.strerror}: {error.filename or 'standard output'}.", err=True)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

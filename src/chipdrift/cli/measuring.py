@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -155,7 +157,8 @@ def matrix(
     if dry_run:
         from chipdrift.matrix import estimate_matrix
 
-        estimate = estimate_matrix(**asked, half_width=interval)
+        with contextlib.redirect_stdout(sys.stderr):
+            estimate = estimate_matrix(**asked, half_width=interval)
         if json:
             print_json(estimate)
         else:
@@ -167,7 +170,8 @@ def matrix(
 def _measure(asked: dict[str, Any], json: bool) -> None:
     from chipdrift.matrix import run_matrix
 
-    with show_progress() as progress:
+    # What a user's own functions print must not stand before the JSON document.
+    with contextlib.redirect_stdout(sys.stderr), show_progress() as progress:
         found: Matrix = run_matrix(**asked, progress=progress)
 
     from chipdrift.report import print_matrix, write_report

@@ -48,7 +48,9 @@ def quantize(
     made = apply_scheme(loaded, recipe, feeds)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_bytes(made.data)
+        partial = out.with_name(out.name + ".partial")
+        partial.write_bytes(made.data)
+        partial.replace(out)
     except OSError as error:
         raise ChipdriftError(f"{out}: cannot be written ({error.strerror}).") from error
     for note in made.notes:

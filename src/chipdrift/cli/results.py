@@ -53,6 +53,8 @@ def outputs(
     from chipdrift.matrix import cell_outputs
 
     arrays, cell = cell_outputs(run, scheme, target)
+    if not out.name or out.is_dir():
+        raise ChipdriftError(f"-o {out}: this is a folder. Give the .npz file to write.")
     path = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")
     if path.exists() and not _ours(path):
         raise ChipdriftError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +32,7 @@ def load_npz(path: Path, inputs: Sequence[TensorSpec], limit: int | None) -> Sam
     if len(set(counts.values())) > 1:
         raise DataError(f"Data {path}: the inputs differ in their number of samples: {counts}.")
     count = total if limit is None else min(limit, total)
-    labels = arrays.get("labels")
+    labels = None if "labels" in stacked else arrays.get("labels")
     extras = {k: v for k, v in arrays.items() if k not in stacked and k != "labels"}
     if labels is not None and "pairs" not in extras:
         if labels.ndim == 0 or len(labels) != total:
@@ -70,8 +69,12 @@ def _read(path: Path) -> dict[str, Array]:
                     "numpy.savez(path, input_name=array)."
                 )
             with file:
-                return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+                arrays = {name: file[name] for name in file.files}
+                return {k: v for k, v in arrays.items() if isinstance(v, np.ndarray)}
+    except DataError:
+        raise
+    # zipfile, zlib and numpy raise whatever they trip over in a damaged file.
+    except (Exception, MemoryError) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DataError(
             f"Data {path}: not a readable .npz file, or cut off ({words}). "

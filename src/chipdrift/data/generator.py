@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import importlib
 import itertools
 import sys
@@ -27,10 +28,14 @@ def load_generator(text: str, inputs: Sequence[TensorSpec], limit: int | None) -
     sys.path.insert(0, here)
     try:
         function = getattr(importlib.import_module(module_name), name)
-        yielded = list(itertools.islice(function(), limit))
+        # One by one: a generator may fill the same buffer, or the same dict, again and again.
+        rows = [
+            _row(text, i, item, inputs)
+            for i, item in enumerate(itertools.islice(function(), limit))
+        ]
     except DataError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         words = (str(error).strip().splitlines() or [""])[0]
         raise DataError(
             f"Data {text}: {type(error).__name__}: {words}. Expected a function without arguments "
@@ -38,7 +43,6 @@ def load_generator(text: str, inputs: Sequence[TensorSpec], limit: int | None) -
         ) from error
     finally:
         sys.path.remove(here)
-    rows = [_row(text, i, item, inputs) for i, item in enumerate(yielded)]
     labels = [label for _, label in rows]
     if any(label is None for label in labels) and not all(label is None for label in labels):
         raise DataError(f"Data {text}: some samples have a label and some have none.")
@@ -63,8 +67,8 @@ def _row(
                 f"model's inputs {names}."
             )
         item = {inputs[0].name: item}
-    arrays = {str(k): np.asarray(v) for k, v in item.items() if k != "label"}
-    label = item.get("label", label)
+    arrays = {str(k): np.array(v) for k, v in item.items() if k != "label"}
+    label = copy.deepcopy(item.get("label", label))
     for spec in inputs:
         array = arrays.get(spec.name)
         if array is not None and spec.shape[:1] == (1,) and array.shape == tuple(spec.shape)[1:]:

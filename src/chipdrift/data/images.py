@@ -18,6 +18,9 @@ from chipdrift.records import Record, TensorSpec
 _SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"})
 
 
+Side = Annotated[int, Field(ge=1, le=8192)]
+
+
 class ImageRecipe(Record):
     """How an image becomes an input.
 
@@ -27,14 +30,14 @@ class ImageRecipe(Record):
     the order of the class folders; without it they are sorted by name.
     """
 
-    size: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]]
-    resize: int | None = Field(default=None, ge=1)
+    size: tuple[Side, Side]
+    resize: Side | None = None
     crop: bool = True
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
     layout: Literal["NCHW", "NHWC"] = "NCHW"
     channels: Literal["RGB", "BGR", "L"] = "RGB"
-    divide: float = Field(default=255.0, gt=0)
+    divide: float = Field(default=255.0, gt=0, allow_inf_nan=False)
     input: str | None = None
     folder: str = "."
     classes: tuple[str, ...] | None = None
@@ -45,6 +48,8 @@ class ImageRecipe(Record):
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, planes):
                 raise ValueError(f"{name} has {len(values)} values for {planes} channels")
+        if self.classes is not None and len(set(self.classes)) < len(self.classes):
+            raise ValueError("classes holds a name twice")
         if min(self.std) <= 0:
             raise ValueError("std must be greater than 0")
         return self
@@ -154,7 +159,14 @@ def _read(path: Path, recipe: ImageRecipe) -> Array:
             # Odd metadata; the pixels are what counts.
             warnings.simplefilter("ignore")
             with Image.open(path) as opened:
+                if opened.mode[:1] in "IF":
+                    raise DataError(
+                        f"Data {path}: its pixels are of mode {opened.mode} (16 bits or more), "
+                        "which would be clipped to 8. Convert it, or use an .npz."
+                    )
                 image = opened.convert("L" if recipe.channels == "L" else "RGB")
+    except DataError:
+        raise
     # Pillow's decoders raise whatever they trip over in a damaged file.
     except Exception as error:
         words = " ".join(str(error).split()) or type(error).__name__
@@ -165,6 +177,11 @@ def _read(path: Path, recipe: ImageRecipe) -> Array:
         scale = recipe.resize / min(image.size)
         sides = tuple(max(recipe.resize, round(side * scale)) for side in image.size)
         image = image.resize((sides[0], sides[1]), Image.Resampling.BILINEAR)
+        if recipe.crop and (image.width < width or image.height < height):
+            raise DataError(
+                f"Data {path}: resized to {image.width} x {image.height}, too small to cut "
+                f"{width} x {height} out of it. Give a larger resize, or crop = false."
+            )
         if recipe.crop:
             left, top = (image.width - width) // 2, (image.height - height) // 2
             image = image.crop((left, top, left + width, top + height))

@@ -26,7 +26,10 @@ def load_data(spec: str | Path, inputs: Sequence[TensorSpec], limit: int | None 
     if path.suffix == ".npz" or (path.is_file() and path.suffix not in (".toml", ".py")):
         return load_npz(path, inputs, limit)
     if path.is_dir() or path.suffix == ".toml":
-        return load_images(path, inputs, limit)
+        try:
+            return load_images(path, inputs, limit)
+        except OSError as error:
+            raise DataError(f"Data {text}: cannot be read ({error.strerror}).") from error
     if ":" in text and not path.exists():
         return load_generator(text, inputs, limit)
     raise DataError(

@@ -53,14 +53,23 @@ def load_model(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = No
     older than opset 11, holds an op of an unknown domain, or leaves a dimension open.
     """
     path = Path(path)
-    proto = _parse(path)
-    _check_graph(path, proto)
-    _drop_initializer_inputs(proto)
-    _pin(path, proto, dict(shapes or {}))
-    sort_nodes(proto.graph)
-    _name_nodes(proto)
-    proto = _infer(path, proto)
-    return LoadedModel(path, proto, _info(path, proto))
+    try:
+        proto = _parse(path)
+        _check_graph(path, proto)
+        _drop_initializer_inputs(proto)
+        _pin(path, proto, dict(shapes or {}))
+        sort_nodes(proto.graph)
+        _name_nodes(proto)
+        proto = _infer(path, proto)
+        return LoadedModel(path, proto, _info(path, proto))
+    except ModelError:
+        raise
+    # A damaged file can hold anything: names that are no text, types that do not exist.
+    except Exception as error:
+        raise ModelError(
+            f"Model {path}: cannot be read as ONNX ({type(error).__name__}: "
+            f"{_first_line(error)[:200]}). The file is damaged, or a --shape is out of range."
+        ) from error
 
 
 def _parse(path: Path) -> onnx.ModelProto:
@@ -107,6 +116,15 @@ def _check_weights(path: Path, proto: onnx.ModelProto) -> None:
 
 
 def _check_graph(path: Path, proto: onnx.ModelProto) -> None:
+    for what, values in (("inputs", proto.graph.input), ("outputs", proto.graph.output)):
+        names = [value.name for value in values]
+        if not names:
+            raise ModelError(
+                f"Model {path}: the graph has no {what}, so there is nothing to "
+                f"{'feed' if what == 'inputs' else 'compare'}. Export it with {what}."
+            )
+        if len(set(names)) < len(names):
+            raise ModelError(f"Model {path}: two {what} share a name: {', '.join(names)}.")
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx", 0))
     if opset < MIN_OPSET:

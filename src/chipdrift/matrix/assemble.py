@@ -187,7 +187,7 @@ def _cell(
 
 def _why(cell: CellPlan) -> str | None:
     """Why a cell has no answers: what is known of the target, then its own words."""
-    caution = cell.target.cautions.get(cell.variant.scheme.kind)
+    caution = cell.target.cautions.get(cell.variant.kind)
     if caution is None or cell.failed:
         return cell.reason
     return f"{caution}. In its own words: {cell.reason}"
@@ -195,7 +195,7 @@ def _why(cell: CellPlan) -> str | None:
 
 def _beside(cell: CellPlan, placement: Placement | None) -> str | None:
     """What must be said beside a cell's answers."""
-    caution = cell.target.cautions.get(cell.variant.scheme.kind)
+    caution = cell.target.cautions.get(cell.variant.kind)
     if placement is not None and cell.target.has_npu and placement.npu == 0:
         told = f"all {placement.cpu} nodes ran on the host's CPU in onnxruntime, none on the NPU"
         return told if caution is None else f"{caution}: {told}"

@@ -45,13 +45,13 @@ class CellPlan:
         return self.reason is None
 
 
-def plan_cell(store: Store, variant: Variant, target: Target, shown: bool) -> CellPlan:
+def plan_cell(variant: Variant, target: Target, shown: bool) -> CellPlan:
     """A cell with what is known of it before it is run."""
     cell = CellPlan(variant, target, shown)
     if variant.error is not None:
         cell.reason, cell.failed = variant.error, True
         return cell
-    refusal = target.refuses.get(variant.scheme.kind)
+    refusal = target.refuses.get(variant.kind)
     if refusal is not None:
         cell.reason = refusal
         return cell
@@ -63,7 +63,6 @@ def plan_cell(store: Store, variant: Variant, target: Target, shown: bool) -> Ce
             "versions": dict(target.versions),
         }
     )
-    cell.reason = store.fact(f"refused:{cell.key}")
     return cell
 
 
@@ -113,8 +112,8 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
         store.put_fact(f"opening:{cell.key}", job.open_seconds)
     if job.state == "refused":
+        # Asked again next time: a refusal may have been for lack of memory.
         cell.reason = job.words
-        store.put_fact(f"refused:{cell.key}", job.words)
     elif job.state == "failed":
         cell.reason, cell.failed, cell.log = job.words, True, job.log
     store.commit()

@@ -78,9 +78,9 @@ def estimate_matrix(
 
     Takes what :func:`run_matrix` takes. Raises ChipdriftError as that does.
     """
-    if not 0 < half_width < 0.5:
+    if not 0.0005 <= half_width < 0.5:
         raise ChipdriftError(
-            f"--interval {half_width:g}: a half width between 0 and 0.5 is expected, 0.02 for "
+            f"--interval {half_width:g}: a half width from 0.0005 to 0.5 is expected, 0.02 for "
             "plus or minus 2 points."
         )
     request = resolve(

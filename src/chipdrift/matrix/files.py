@@ -17,7 +17,7 @@ from chipdrift.errors import RunError, UnknownNameError
 from chipdrift.matrix.answers import load_outputs
 from chipdrift.matrix.cells import CellPlan
 from chipdrift.matrix.request import Request
-from chipdrift.records import Cell, Matrix, Record
+from chipdrift.records import SCHEMA_VERSION, Cell, Matrix, Record
 from chipdrift.store import Store
 
 MATRIX_FILE = "matrix.json"
@@ -60,9 +60,14 @@ def write_run(
     if pairs:
         store.write_file("pairs.csv", _csv(pairs))
         store.write_file("pairs.parquet", _parquet(pairs))
+    else:
+        # An earlier run's pairs must not pass for this one's.
+        store.remove_files("pairs.csv", "pairs.parquet")
     answers = list(_answers(store, request, shown))
     if answers:
         store.write_file("answers.parquet", _table_bytes(pa.concat_tables(answers)))
+    else:
+        store.remove_files("answers.parquet")
 
 
 def left_out(folder: Path, matrix: Matrix) -> str | None:
@@ -98,8 +103,11 @@ def read_matrix(folder: str | Path) -> Matrix:
             )
         )
     try:
-        return Matrix.model_validate_json(file.read_bytes())
-    except (ValidationError, OSError) as error:
+        matrix = Matrix.model_validate_json(file.read_bytes())
+        if matrix.schema_version != SCHEMA_VERSION:
+            raise ValueError(f"schema_version {matrix.schema_version}")
+        return matrix
+    except (ValidationError, ValueError, OSError) as error:
         raise RunError(
             f"Run {folder}: its {MATRIX_FILE} cannot be read, or another version of chipdrift "
             "wrote it. Run the same chipdrift matrix command again; nothing is measured twice."
@@ -121,7 +129,7 @@ def cell_outputs(
     if (scheme, target) not in by_name:
         raise UnknownNameError.of("target", target, matrix.targets, f"Run {folder} has these.")
     cell = by_name[scheme, target]
-    with Store.read(Path(folder)) as store:
+    with Store.read(Path(folder)) as store, store.understood():
         addresses = (store.fact("cells") or {}).get(f"{scheme}|{target}")
         if addresses is None:
             raise RunError(f"Cell {scheme} on {target} is {cell.status}: {cell.reason}")

@@ -55,7 +55,7 @@ def resolve(
             f"Nothing to measure: {'no scheme' if not schemes else 'no target'} is named. "
             "Give --scheme w8a8 and --target ort:cpu,htp:sm8550, say."
         )
-    found_schemes = _unique([get_scheme(name) for name in schemes])
+    found_schemes = _unique([get_scheme(name) for name in dict.fromkeys(schemes)])
     found_targets = _unique([t if isinstance(t, Target) else get_target(t) for t in targets])
     found_metric = get_metric(metric) if metric else None
     loaded = load_model(model, shapes)
@@ -80,6 +80,11 @@ def resolve(
             f"Scheme{'s' if len(calibrating) > 1 else ''} {', '.join(calibrating)}: calibration "
             "samples are needed to set the activation ranges, and none were given. Give "
             "--calibration with some 100 samples that are not in the evaluation data."
+        )
+    if metric is None and samples.labels is not None and _default_metric(samples) != "top1":
+        warnings.append(
+            f"the labels are {samples.labels.dtype.name} and no class numbers, so agreement with "
+            "the float model is shown; give --metric for another"
         )
     twice = len(samples) - len(set(samples.keys))
     if twice:
@@ -133,4 +138,12 @@ def _output(model: LoadedModel, output: str | None) -> str:
 
 
 def _unique(items: list[Named]) -> list[Named]:
-    return list({item.name: item for item in items}.values())
+    """Each name once; two different things under one name are an error."""
+    found = {item.name: item for item in items}
+    for item in items:
+        if item != found[item.name]:
+            raise ChipdriftError(
+                f"Two different schemes or targets are called {item.name!r}. Rename one, or set "
+                "another name in its TOML."
+            )
+    return list(found.values())

@@ -62,7 +62,7 @@ def run_matrix(
         limit=limit,
         output=output,
     )
-    with Store.open(Path(out)) as store:
+    with Store.open(Path(out)) as store, store.understood():
         claim(store, request)
         cells = plan(store, request)
         cores = usable_cores(jobs)
@@ -110,7 +110,7 @@ def plan(store: Store, request: Request) -> list[CellPlan]:
         for target in {reference.name: reference, **targets}.values():
             shown = scheme.name in wanted and target.name in targets
             if shown or target.name == reference.name:
-                cells.append(plan_cell(store, variant, targets.get(target.name, target), shown))
+                cells.append(plan_cell(variant, targets.get(target.name, target), shown))
     return cells
 
 

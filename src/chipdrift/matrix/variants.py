@@ -11,7 +11,7 @@ from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.graph import LoadedModel, tap_activations
 from chipdrift.quantize import apply_scheme, quantizer_versions
 from chipdrift.records import CalibrationInfo, Quantizer
-from chipdrift.schemes import Scheme
+from chipdrift.schemes import Kind, Scheme
 from chipdrift.store import Store, content_key
 
 
@@ -23,6 +23,7 @@ class Variant:
     """
 
     scheme: Scheme
+    kind: Kind
     file: str | None
     sha256: str | None
     quantizers: dict[str, Quantizer]
@@ -55,6 +56,7 @@ def make_variant(
     if kept is not None and _unchanged(store.folder / kept["file"], kept["sha256"]):
         return Variant(
             scheme=scheme,
+            kind=kept["kind"],
             file=kept["file"],
             sha256=kept["sha256"],
             quantizers={k: Quantizer(**v) for k, v in kept["quantizers"].items()},
@@ -70,11 +72,12 @@ def make_variant(
     except DataError:
         raise
     except ChipdriftError as error:
-        return Variant(scheme, None, None, {}, frozenset(), {}, {}, (), str(error))
+        return Variant(scheme, scheme.kind, None, None, {}, frozenset(), {}, {}, (), str(error))
     name = f"models/{scheme.name}-{key[:8]}.onnx"
     store.write_file(name, made.data)
     variant = Variant(
         scheme=scheme,
+        kind=made.kind,
         file=name,
         sha256=made.sha256,
         quantizers=made.quantizers,
@@ -86,6 +89,7 @@ def make_variant(
     store.put_fact(
         f"variant:{key}",
         {
+            "kind": variant.kind,
             "file": variant.file,
             "sha256": variant.sha256,
             "quantizers": {k: q.model_dump(mode="json") for k, q in variant.quantizers.items()},

@@ -98,15 +98,19 @@ class UserMetric(Metric):
 
     def _call(self, outputs: Outputs, rows: Ints | None) -> Array:
         part = slice(None) if rows is None else rows
-        arrays = {name: _without_batch(array)[part] for name, array in outputs.arrays.items()}
-        labels = None if outputs.labels is None else outputs.labels[part]
+        # Copies: the function may write into what it gets.
+        arrays = {
+            name: _without_batch(array)[part].copy() for name, array in outputs.arrays.items()
+        }
+        labels = None if outputs.labels is None else outputs.labels[part].copy()
         try:
             returned = self._function(
                 next(iter(arrays.values())) if len(arrays) == 1 else arrays, labels
             )
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            words = " ".join(str(error).split())
             raise DataError(
-                f"Metric {self.name!r} raised {type(error).__name__}: {error}; mend the function "
+                f"Metric {self.name!r} raised {type(error).__name__}: {words}; mend the function "
                 "or the data it is given."
             ) from error
         return self._numbers(returned)

@@ -29,17 +29,18 @@ from chipdrift.graph import (
 from chipdrift.quantize.float16 import to_float16, to_float32
 from chipdrift.quantize.qdq import quantize_qdq
 from chipdrift.records import Quantizer
-from chipdrift.schemes import Scheme
+from chipdrift.schemes import Kind, Scheme
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 # Raised when what the quantizer does to a model changes: cached models are then made anew.
-_RECIPE = "4"
+_RECIPE = "5"
 
 
 @dataclass(frozen=True)
 class QuantizedModel:
     """What a scheme made of a model.
 
+    ``kind`` is the scheme's, but for a model that ``asis`` found to be a float one: then that.
     ``data`` is the ONNX file, ``sha256`` its hash; ``quantizers`` those of its outputs by name;
     ``border`` names the Quantize and Dequantize nodes of the graph's own inputs and outputs;
     ``expandable`` maps nodes that a runtime may replace by simpler ones to their op;
@@ -47,6 +48,7 @@ class QuantizedModel:
     """
 
     scheme: Scheme
+    kind: Kind
     data: bytes
     sha256: str
     quantizers: dict[str, Quantizer]
@@ -86,6 +88,7 @@ def apply_scheme(
     data = proto.SerializeToString(deterministic=True)
     return QuantizedModel(
         scheme=scheme,
+        kind=_kind(model, scheme),
         data=data,
         sha256=hashlib.sha256(data).hexdigest(),
         quantizers=output_quantizers(proto),
@@ -94,6 +97,12 @@ def apply_scheme(
         trace=trace_nodes(model.proto, proto),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _kind(model: LoadedModel, scheme: Scheme) -> Kind:
+    if scheme.kind != "asis" or is_quantized(model.proto):
+        return scheme.kind
+    return "float16" if model.is_float16 else "float32"
 
 
 def _convert(

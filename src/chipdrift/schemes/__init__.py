@@ -28,7 +28,7 @@ class Scheme(Record):
     ``sha256`` is of the TOML's text.
     """
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
     description: str = ""
     kind: Kind
     weights: Literal["int8", "uint8", "int4"] = "int8"

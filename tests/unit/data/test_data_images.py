@@ -72,14 +72,14 @@ def test_mean_and_standard_deviation(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("height", "width"), [(40, 60), (60, 40), (32, 32), (33, 47)])
 def test_resize_and_crop_as_pillow_does_it(height: int, width: int, tmp_path: Path) -> None:
     pixels = picture(tmp_path / "a" / "1.png", height, width)
-    found = load(tmp_path, "size = [24, 20]\nresize = 32\ndivide = 1", spec(1, 3, 24, 20))
+    found = load(tmp_path, "size = [23, 19]\nresize = 32\ndivide = 1", spec(1, 3, 23, 19))
     image = Image.fromarray(pixels)
     if width <= height:
         image = image.resize((32, round(height * 32 / width)), Image.Resampling.BILINEAR)
     else:
         image = image.resize((round(width * 32 / height), 32), Image.Resampling.BILINEAR)
-    left, top = (image.width - 20) // 2, (image.height - 24) // 2
-    wanted = np.asarray(image)[top : top + 24, left : left + 20]
+    left, top = (image.width - 19) // 2, (image.height - 23) // 2
+    wanted = np.asarray(image)[top : top + 23, left : left + 19]
     np.testing.assert_array_equal(found.feed(0)["x"][0], wanted.transpose(2, 0, 1))
 
 

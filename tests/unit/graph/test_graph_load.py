@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from graph_models import FLOAT, graph_model, run_ort, saved, value
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from chipdrift.errors import ModelError
 from chipdrift.graph import load_model
@@ -47,13 +47,13 @@ def test_a_pinned_model_runs_as_the_open_one(tmp_path: Path) -> None:
 
 
 def test_inner_shapes_follow_the_pins(tmp_path: Path) -> None:
-    """Symbolic shapes that the exporter wrote inside are not taken for true."""
+    """Shapes that the exporter wrote inside, for its own batch, are not taken for true."""
     model = graph_model(
         [node("Relu", ["x"], ["r"]), node("Neg", ["r"], ["y"])],
         [value("x", ["N", 4])],
         [value("y", ["M", 4])],
     )
-    model.graph.value_info.append(value("r", ["K", 4]))
+    model.graph.value_info.append(value("r", [7, 4]))
     loaded = load_model(saved(tmp_path, model), {"x": (3, 4)})
     shapes = {
         v.name: v.type.tensor_type.shape.dim[0].dim_value for v in loaded.proto.graph.value_info
@@ -124,6 +124,27 @@ def test_external_data_of_a_constant_node_counts_too(tmp_path: Path) -> None:
     before = load_model(path).info.sha256
     (tmp_path / "w.bin").write_bytes(np.zeros(16, np.float32).tobytes())
     assert load_model(path).info.sha256 != before
+
+
+def test_external_data_of_a_branch_counts_too(tmp_path: Path) -> None:
+    weight = numpy_helper.from_array(np.ones(64, np.float32), "w")
+    branch = helper.make_graph(
+        [node("Add", ["x", "w"], ["s"])], "b", [], [value("s", [64])], [weight]
+    )
+    choose = node("If", ["flag"], ["y"], "if", then_branch=branch, else_branch=branch)
+    model = graph_model([choose], [value("x", [64])], [value("y", None)], {"flag": np.array(True)})
+    for attribute in model.graph.node[0].attribute:
+        tensor = attribute.g.initializer[0]
+        external_data_helper.set_external_data(tensor, "w.bin")
+        tensor.ClearField("raw_data")
+    (tmp_path / "w.bin").write_bytes(np.ones(64, np.float32).tobytes())
+    path = tmp_path / "m.onnx"
+    path.write_bytes(model.SerializeToString())
+    before = load_model(path)
+    x = np.zeros(64, np.float32)
+    np.testing.assert_array_equal(run_ort(before.data, {"x": x})["y"], np.ones(64))
+    (tmp_path / "w.bin").write_bytes(np.zeros(64, np.float32).tobytes())
+    assert load_model(path).info.sha256 != before.info.sha256
 
 
 def test_float16_and_integer_inputs_and_several_of_them(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_info() -> None:
         "output": "y",
         "interval": "Wilson score, 95 %",
         "test": "exact McNemar, two-sided; Tango interval",
+        "against_baseline": False,
     }
 
 
