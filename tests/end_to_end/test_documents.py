@@ -81,6 +81,13 @@ def test_how_to_minilm_wordsim(tmp_path: Path) -> None:
             assert cells[scheme, f"htp:{chip}"]["placement"]["fallback"] == []
         fallen = cells["w8a8_plain", f"htp:{chip}"]["placement"]["fallback"]
         assert {place["op"] for place in fallen} >= {"Erf"}
+    # One value at the other end of its 16-bit range on SM8450: docs/known-faults.md says so.
+    parted = next(
+        pair
+        for pair in found["pairs"]
+        if (pair["scheme"], pair["a"], pair["b"]) == ("w8a16_pc", "htp:sm8450", "htp:sm8550")
+    )
+    assert parted["lsb"]["max"] > 60_000
     # W8A8 collapses on every target alike: the quantization, not the chip.
     lost = [c["delta"] for (scheme, _), c in cells.items() if scheme == "w8a8"]
     assert all(delta["significant"] and delta["value"] < -0.2 for delta in lost)
