@@ -140,8 +140,10 @@ class Store:
             db = sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)
             try:
                 db.execute("PRAGMA schema_version").fetchone()
-            except sqlite3.OperationalError:
+            except sqlite3.OperationalError as error:
                 db.close()
+                if not any(word in str(error) for word in ("unable to open", "readonly")):
+                    raise
                 # A read-only folder: SQLite cannot place its lock files. Nobody writes there.
                 db = sqlite3.connect(f"{file.resolve().as_uri()}?immutable=1", uri=True)
             try:

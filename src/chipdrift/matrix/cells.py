@@ -101,7 +101,11 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
     if job.opened is not None:
         variant = cell.variant
         placement = summarize(
-            job.opened.nodes, variant.border, cell.target.has_npu, variant.expandable
+            job.opened.nodes,
+            variant.border,
+            cell.target.has_npu,
+            variant.expandable,
+            variant.trace,
         )
         traced = [
             place.model_copy(update={"source": variant.trace.get(place.node, ())})

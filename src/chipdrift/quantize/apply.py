@@ -33,7 +33,7 @@ from chipdrift.schemes import Kind, Scheme
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
 # Raised when what the quantizer does to a model changes: cached models are then made anew.
-_RECIPE = "5"
+_RECIPE = "6"
 
 
 @dataclass(frozen=True)

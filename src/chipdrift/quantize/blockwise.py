@@ -6,6 +6,7 @@ onnxruntime's static quantizer has no blocks. ONNX has them since opset 21: Dequ
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -65,19 +66,21 @@ def block_weights(
 ) -> onnx.ModelProto:
     """Requantize every int4 weight of ``quantized`` from its float in ``source``, block by block.
 
-    A weight whose reduced axis the block size does not divide keeps its scale per channel, and
-    ``notes`` says which.
+    A weight whose reduced axis the block size does not divide keeps its scale per channel, and so
+    does one of a convolution larger than 1x1 or of a ConvTranspose: no chip of the simulator takes
+    blocks there (onnxruntime-qnn 2.7.0: no session, or a fallback). ``notes`` says which.
     """
     floats = {init.name: init for init in source.graph.initializer}
     inits = {init.name: init for init in quantized.graph.initializer}
     dequantizers = {out: n for n in quantized.graph.node for out in n.output}
     axes = {
-        node.input[1]: (reduced_axis(node, floats), node.name)
+        node.input[1]: (reduced_axis(node, floats), node)
         for node in source.graph.node
         if reduced_axis(node, floats) is not None
     }
     done: set[str] = set()
     left: list[str] = []
+    refused: list[str] = []
     for node in quantized.graph.node:
         if len(node.input) < 2:
             continue
@@ -88,11 +91,14 @@ def block_weights(
         if name not in axes or name in done or name not in floats:
             continue
         done.add(name)
-        axis, node_name = axes[name]
+        axis, user = axes[name]
         weight = numpy_helper.to_array(floats[name])
         assert axis is not None
+        if user.op_type == "ConvTranspose" or math.prod(weight.shape[2:]) > 1:
+            refused.append(user.name)
+            continue
         if weight.shape[axis] % block_size:
-            left.append(f"{node_name} ({weight.shape[axis]})")
+            left.append(f"{user.name} ({weight.shape[axis]})")
             continue
         integers, scale = quantize_blocks(weight, axis, block_size)
         inits[dq.input[0]].CopyFrom(
@@ -112,6 +118,11 @@ def block_weights(
         notes.append(
             f"{len(left)} of {len(done)} weights keep one scale per channel: blocks of "
             f"{block_size} do not divide what they sum over: {', '.join(left)}"
+        )
+    if refused:
+        notes.append(
+            f"{len(refused)} of {len(done)} weights keep one scale per channel: no simulated chip "
+            f"takes blocks in a convolution larger than 1x1: {', '.join(refused)}"
         )
     return quantized
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 
 from chipdrift.records import NodePlace, Placement
 
 _CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# onnxruntime's layout step calls what it touches "<name>_token_<number>".
+_TOKEN = re.compile(r"_token_\d+$")
 
 
 def summarize(
@@ -14,6 +17,7 @@ def summarize(
     border: Collection[str],
     has_npu: bool,
     expandable: Mapping[str, str] | None = None,
+    known: Collection[str] | None = None,
 ) -> Placement:
     """Count (processor, node, op) entries.
 
@@ -21,8 +25,10 @@ def summarize(
     run on the CPU by design. All other nodes on the CPU of a target with an NPU left it.
     ``expandable`` maps nodes to ops that onnxruntime may replace by nodes without a name, on the
     CPU where it has no kernel for them: one that is missing stands for those in its place.
+    ``known`` are the model's own nodes: with it, what the layout step renamed gets its name back,
+    and the Transposes that it added are left out.
     """
-    nodes = list(nodes)
+    nodes = list(nodes) if known is None else _before_layout(nodes, border, known)
     npu = cpu = graph_io = conversions = 0
     fallback: list[NodePlace] = []
     seen = {node for _, node, _ in nodes}
@@ -50,3 +56,22 @@ def summarize(
     return Placement(
         npu=npu, cpu=cpu, graph_io=graph_io, conversions=conversions, fallback=tuple(fallback)
     )
+
+
+def _before_layout(
+    nodes: Iterable[tuple[str, str, str]], border: Collection[str], known: Collection[str]
+) -> list[tuple[str, str, str]]:
+    """The entries as they were named before onnxruntime changed NCHW to NHWC for the NPU."""
+    entries = list(nodes)
+    seen = {node for _, node, _ in entries}
+    lost = sorted(name for name in border if name not in seen)
+    found = []
+    for processor, node, op in entries:
+        name = _TOKEN.sub("", node)
+        if name != node and op == "Transpose" and name not in known:
+            continue
+        # A renamed Quantize or Dequantize on the CPU is the graph's own that is missing.
+        if name != node and op in _CONVERSIONS and processor == "cpu" and lost:
+            name = lost.pop()
+        found.append((processor, name, op))
+    return found
