@@ -34,20 +34,23 @@ def tell(name: str, ours: float, peers: float, peer: str, bound: str) -> None:
 
 
 def overhead(folder: Path) -> None:
-    """The whole command, quantization and report included, against the bare simulator."""
+    """The whole command, quantization and report included, against the bare simulator.
+
+    The least of three turns each: what else the machine does only ever adds time.
+    """
     model, data, calibration = network.prepare(folder, SAMPLES)
     words = ["--data", data, "--calibration", calibration, "--scheme", "w8a8"]
     targets = ["--target", "htp:sm8450,htp:sm8550", "--metric", "top1", "--exhaustive"]
     ours, peers = [], []
-    for turn in range(2):
+    for turn in range(3):
         out = folder / f"overhead{turn}"
         ours.append(chipdrift("matrix", model, *words, *targets, "-o", out))
         quantized = next((out / "models").glob("w8a8-*.onnx"))
         peers.append(bare.spread(quantized, data, ["36", "43"], SAMPLES))
     tell(
         "matrix, W8A8 on 2 chips",
-        statistics.median(ours),
-        statistics.median(peers),
+        min(ours),
+        min(peers),
         "bare simulator on the same cores",
         "at most 1.10",
     )
