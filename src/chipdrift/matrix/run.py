@@ -63,11 +63,14 @@ def run_matrix(
         output=output,
     )
     with Store.open(Path(out)) as store, store.understood():
-        claim(store, request)
-        cells = plan(store, request)
+        fresh = claim(store, request)
         cores = usable_cores(jobs)
         scheduler = Scheduler(store, request.samples, cores, timeout, progress)
         try:
+            if fresh:
+                others = [t for t in request.targets if t.name != BASELINE_TARGET]
+                scheduler.warm([get_target(BASELINE_TARGET), *others])
+            cells = plan(store, request)
             measure(store, request, cells, scheduler, 0 if exhaustive else audit)
         finally:
             scheduler.close()
@@ -79,8 +82,8 @@ def run_matrix(
     return matrix
 
 
-def claim(store: Store, request: Request) -> None:
-    """Refuse a folder that holds another model's run; mark a fresh one."""
+def claim(store: Store, request: Request) -> bool:
+    """Refuse a folder that holds another model's run; mark a fresh one, and say that it is."""
     mine = {
         "sha256": request.model.info.sha256,
         "inputs": [spec.model_dump(mode="json") for spec in request.model.info.inputs],
@@ -94,6 +97,7 @@ def claim(store: Store, request: Request) -> None:
         )
     store.put_fact("model", {**mine, "name": request.model.info.name})
     store.commit()
+    return theirs is None
 
 
 def plan(store: Store, request: Request) -> list[CellPlan]:

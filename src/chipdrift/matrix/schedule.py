@@ -111,6 +111,11 @@ class Scheduler:
         size = sum(array.nbytes for array in first.values())
         self._depth = _DEPTH if size <= _SMALL_FEED else 1
 
+    def warm(self, targets: Iterable[Target]) -> None:
+        """Start workers for the first targets, so that they load while the models are made."""
+        for slot, target in zip(self._slots, targets, strict=False):
+            slot.worker = WorkerProcess(target, slot.core)
+
     def close(self) -> None:
         """End every worker."""
         for slot in self._slots:

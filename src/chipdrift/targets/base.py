@@ -2,7 +2,8 @@
 
 A runtime is one module ``chipdrift.targets.<name>`` with three functions: ``resolve(rest)`` makes
 the Target of ``<name>:<rest>``, ``listed()`` tells what there is, ``open_session(path, options)``
-is called in the worker. The first two must not import the runtime itself.
+is called in the worker. The first two must not import the runtime itself; an optional ``preload()``
+does, in the worker, before the first session is asked for.
 """
 
 from __future__ import annotations

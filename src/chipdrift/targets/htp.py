@@ -93,6 +93,14 @@ def listed() -> list[TargetInfo]:
     ]
 
 
+def preload() -> None:
+    """Import onnxruntime and register the simulator's plugin."""
+    import onnxruntime
+    import onnxruntime_qnn
+
+    _device(onnxruntime, onnxruntime_qnn.get_library_path())
+
+
 def open_session(path: str, options: Mapping[str, str]) -> Session:
     """Build the session on the simulated chip; raises RefusedError with the simulator's words."""
     import onnxruntime

@@ -81,6 +81,11 @@ def listed() -> list[TargetInfo]:
     ]
 
 
+def preload() -> None:
+    """Import onnxruntime."""
+    import onnxruntime  # noqa: F401
+
+
 def open_session(path: str, options: Mapping[str, str]) -> Session:
     """Build the session; raises RefusedError with onnxruntime's words where it will not."""
     import onnxruntime

@@ -32,6 +32,10 @@ def main() -> None:
             os.sched_setaffinity(0, {core})
     connection = Connection(fd)
     module = importlib.import_module(runtime)
+    if hasattr(module, "preload"):
+        # What is wrong with the runtime is told by the first session, which a cell is waiting for.
+        with contextlib.suppress(Exception):
+            module.preload()
     sessions: dict[str, Session] = {}
     while True:
         try:
