@@ -67,6 +67,8 @@ class Faulty(Session):
         if self._fault == "slow":
             time.sleep(0.05)
         answers = self._inner.run(feed)
+        if self._fault == "reverse":
+            return [array[..., ::-1].copy() for array in answers]
         if self._fault == "tapped-bump" and len(answers) > 1:
             # A tapped model has further outputs: change one of those alone.
             return [answers[0], answers[1] + answers[1].dtype.type(1), *answers[2:]]
