@@ -108,7 +108,12 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
             variant.trace,
         )
         traced = [
-            place.model_copy(update={"source": variant.trace.get(place.node, ())})
+            place.model_copy(
+                update={
+                    "source": variant.trace.get(place.node, ()),
+                    "reason": place.reason or job.opened.reasons.get(place.node),
+                }
+            )
             for place in placement.fallback
         ]
         placement = placement.model_copy(update={"fallback": tuple(traced)})

@@ -27,6 +27,7 @@ class Target:
     the same ``family`` may give the same answers and are worth comparing; None means alone.
     ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
     must be said beside a result of that kind. ``description`` is a few words for people.
+    ``launcher`` stands before the worker's command line: an emulator and its options.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Target:
     refuses: Mapping[str, str] = field(default_factory=dict)
     cautions: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    launcher: tuple[str, ...] = ()
 
 
 class TargetInfo(Record):
@@ -59,11 +61,13 @@ class RefusedError(Exception):
 class Opened:
     """What a session tells when it stands: (processor, node, op) for every node of the graph.
 
-    Processors are named ``npu`` and ``cpu``.
+    Processors are named ``npu`` and ``cpu``; ``reasons`` says of nodes why they left the NPU, where
+    the runtime tells.
     """
 
     nodes: tuple[tuple[str, str, str], ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 class Session(ABC):

@@ -1,0 +1,265 @@
+"""A profile: the numeric rules of a target, as frozen records.
+
+Every field names its rule of docs/numerics.md. Rules are looked up per op, activation width and
+kernel by :meth:`Profile.rules_for`; a profile's file is read by
+:mod:`chipdrift.numerics.profiles`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from chipdrift.numerics.rounding import Rounding
+from chipdrift.numerics.smallfloat import SmallFloat
+from chipdrift.records import Record
+
+Kernel = Literal["plain", "pointwise", "depthwise", "grouped"]
+Width = Literal[16, 24, 32, 64]
+Overflow = Literal["wrap", "saturate"]
+
+
+class Accumulator(Record):
+    """How products are summed (N10 to N14).
+
+    ``operands``: ``centred`` subtracts the zero points first, ``stored`` multiplies the integers as
+    they are and corrects the sum afterwards, exactly (N11). ``block`` products at a time make a
+    partial sum of ``block_width`` bits (N13); 0 means no partial sums. ``order`` is that of a
+    convolution's products (N12); a matrix product's is its inner dimension's.
+    """
+
+    width: Width = 32
+    overflow: Overflow = "wrap"
+    operands: Literal["centred", "stored"] = "centred"
+    order: Literal["channels_first", "channels_last"] = "channels_first"
+    block: int = Field(default=0, ge=0, le=65536)
+    block_width: Width = 32
+    block_overflow: Overflow = "wrap"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Accumulator:
+        if self.block == 0 and {"block_width", "block_overflow"} & self.model_fields_set:
+            raise ValueError("block_width and block_overflow need block, the products per block")
+        if self.block and self.block_width > self.width:
+            raise ValueError(
+                f"block_width = {self.block_width} is wider than the accumulator's "
+                f"width = {self.width}: partial sums would be cut a second time; make width larger"
+            )
+        return self
+
+
+class Requantize(Record):
+    """How an accumulator becomes an output integer (N20 to N29).
+
+    ``scale``: the arithmetic that makes S = input scale x weight scale / output scale;
+    ``float32_max`` makes it for the largest weight scale and multiplies by each channel's share of
+    that. ``multiplier``: what S is held as, ``bits`` of it. ``steps``: ``double`` rounds the high
+    half of a fixed-point product first and shifts it afterwards, as gemmlowp does.
+
+    ``bias``: added as it is (``exact``) or after a trip through float32, rounded by
+    ``bias_rounding``. ``zero_point``: added to the ``output`` or, divided by S, to the
+    ``accumulator``.
+
+    Low accumulator bits are dropped before the multiplication: first ``drop`` of them, then as many
+    as leave ``keep`` bits below the output's step. ``parts``: drop the sum, or the products, the
+    zero points' correction and the bias each ``apart`` and by its own rounding. ``drop_rounding``:
+    MIDPOINT is FLOOR with half a unit of what is kept added; MIDPOINT_NONZERO leaves a kept 0 alone.
+    """
+
+    scale: Literal["exact", "float32", "float32_max", "float64"] = "exact"
+    multiplier: Literal["exact", "float32", "fixed_point", "significand", "power_of_two"] = "exact"
+    bits: int | None = Field(default=None, ge=1, le=31)
+    steps: Literal["single", "double"] = "single"
+    rounding: Rounding = Rounding.HALF_EVEN
+    zero_point: Literal["output", "accumulator"] = "output"
+    bias: Literal["exact", "float32"] = "exact"
+    bias_rounding: Literal["HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO"] = "HALF_AWAY"
+    drop: int = Field(default=0, ge=0, le=31)
+    keep: int | None = Field(default=None, ge=0, le=31)
+    drop_rounding: Literal["FLOOR", "HALF_UP", "MIDPOINT", "MIDPOINT_NONZERO"] = "FLOOR"
+    parts: Literal["together", "apart"] = "together"
+    correction_drop: Literal["FLOOR", "HALF_UP", "TOWARD_ZERO"] = "HALF_UP"
+    bias_drop: Literal["FLOOR", "HALF_UP", "TOWARD_ZERO"] = "TOWARD_ZERO"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Requantize:
+        needs_bits = self.multiplier in ("fixed_point", "significand")
+        if needs_bits and self.bits is None:
+            raise ValueError(f'multiplier = "{self.multiplier}" needs bits, say bits = 31')
+        if not needs_bits and self.bits is not None:
+            raise ValueError(
+                f'bits = {self.bits} contradicts multiplier = "{self.multiplier}", which has no '
+                'bits to set; use multiplier = "significand" or "fixed_point", or remove bits'
+            )
+        if self.steps == "double" and self.multiplier != "significand":
+            raise ValueError(
+                'steps = "double" needs multiplier = "significand": gemmlowp\'s two roundings are '
+                "defined for a normalized multiplier"
+            )
+        if self.steps == "double" and "rounding" in self.model_fields_set:
+            raise ValueError(
+                'rounding contradicts steps = "double", whose two roundings are fixed (HALF_UP, '
+                "then HALF_AWAY); remove rounding"
+            )
+        if self.steps == "double" and self.drop_rounding.startswith("MIDPOINT"):
+            raise ValueError('drop_rounding = "MIDPOINT" and steps = "double" exclude each other')
+        if self.parts == "apart" and not self.drop:
+            raise ValueError('parts = "apart" needs drop, the number of bits that go, say drop = 8')
+        return self
+
+
+class Function(Record):
+    """How a function of one value is computed (N40 to N44).
+
+    ``exact`` rounds the real function once; ``table`` looks up ``entries`` values and interpolates
+    between them where the input has more; ``float16`` and ``float32`` compute on dequantized values
+    of that type.
+    """
+
+    arithmetic: Literal["exact", "table", "float16", "float32"] = "float32"
+    entries: int = Field(default=256, ge=2, le=65536)
+    relative_error: float = Field(default=0.0, ge=0, le=1)
+
+
+class Elementwise(Record):
+    """How Add, Sub, Mul and the pools bring inputs to the output's scale (N30 to N35)."""
+
+    arithmetic: Literal["exact", "float32", "fixed_point"] = "float32"
+    bits: int | None = Field(default=None, ge=1, le=31)
+    rounding: Rounding = Rounding.HALF_EVEN
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Elementwise:
+        if (self.arithmetic == "fixed_point") != (self.bits is not None):
+            raise ValueError('arithmetic = "fixed_point" and bits go together')
+        return self
+
+
+class Rules(Record):
+    """All that an op needs to know."""
+
+    accumulator: Accumulator = Accumulator()
+    requantize: Requantize = Requantize()
+    elementwise: Elementwise = Elementwise()
+    function: Function = Function()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Rules:
+        if self.requantize.parts == "apart" and self.accumulator.operands != "stored":
+            raise ValueError(
+                'requantize.parts = "apart" needs accumulator.operands = "stored": centred '
+                "operands leave no correction to be dropped apart"
+            )
+        return self
+
+
+class Override(Record):
+    """Rules for some ops only: a later override wins over an earlier one, field by field.
+
+    ``ops``, ``activation`` (the width of the op's activations in bits) and ``kernel`` (a
+    convolution's) select; what is left out selects all.
+    """
+
+    ops: tuple[str, ...] | None = None
+    activation: Literal[8, 16] | None = None
+    kernel: Kernel | None = None
+    accumulator: dict[str, Any] = {}
+    requantize: dict[str, Any] = {}
+    elementwise: dict[str, Any] = {}
+    function: dict[str, Any] = {}
+
+    def selects(self, op: str, activation: int, kernel: str | None) -> bool:
+        """Whether this override is about ``op``."""
+        return (
+            (self.ops is None or op in self.ops)
+            and (self.activation is None or self.activation == activation)
+            and (self.kernel is None or self.kernel == kernel)
+        )
+
+
+class Input(Record):
+    """The QuantizeLinear of float values (N50)."""
+
+    rounding: Rounding = Rounding.HALF_EVEN
+    arithmetic: Literal["float32", "exact"] = "float32"
+
+
+class Weights(Record):
+    """What is done to the weights before anything runs (N60 to N66)."""
+
+    format: (
+        Literal["mxfp4", "mxfp6_e2m3", "mxfp6_e3m2", "mxfp8_e4m3", "mxfp8_e5m2", "mxint8", "lpbq"]
+        | None
+    ) = None
+    block: int = Field(default=32, ge=2, le=4096)
+    collapse: Literal["per_channel", "per_tensor"] | None = None
+
+
+class Fusion(Record):
+    """What is computed in one requantization and what in steps (N70 to N73)."""
+
+    activation: Literal["fused", "steps"] = "fused"
+
+
+class Fallback(Record):
+    """Ops that leave the NPU: they run in float32 on the CPU, with conversions at the border."""
+
+    ops: tuple[str, ...] = ()
+
+
+class Claim(Record):
+    """What was said, by whom, and what it is worth."""
+
+    text: str
+    status: str
+    source: str
+
+
+class Profile(Record):
+    """A target's numeric rules, with what they rest on."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
+    description: str = ""
+    evidence: Literal["prediction", "hypothesis"] = "hypothesis"
+    claim: Claim | None = None
+    seed: int = Field(default=0, ge=0)
+    input: Input = Input()
+    accumulator: Accumulator = Accumulator()
+    requantize: Requantize = Requantize()
+    elementwise: Elementwise = Elementwise()
+    function: Function = Function()
+    floats: SmallFloat | None = None
+    weights: Weights = Weights()
+    fusion: Fusion = Fusion()
+    fallback: Fallback = Fallback()
+    rule: tuple[Override, ...] = ()
+    sha256: str = ""
+
+    @model_validator(mode="after")
+    def _overrides_hold(self) -> Profile:
+        for index, override in enumerate(self.rule):
+            try:
+                self._merged([override])
+            except ValueError as error:
+                raise ValueError(f"rule {index + 1}: {error}") from error
+        return self
+
+    def rules_for(self, op: str, activation: int = 8, kernel: str | None = None) -> Rules:
+        """The rules of ``op`` on ``activation``-bit integers; ``kernel`` is a convolution's."""
+        return self._merged([o for o in self.rule if o.selects(op, activation, kernel)])
+
+    def _merged(self, overrides: list[Override]) -> Rules:
+        return Rules(
+            **{
+                part: _merge(getattr(self, part), [getattr(o, part) for o in overrides])
+                for part in Rules.model_fields
+            }
+        )
+
+
+def _merge(base: Record, changes: list[dict[str, Any]]) -> Record:
+    fields = {name: getattr(base, name) for name in base.model_fields_set}
+    for change in changes:
+        fields.update(change)
+    return type(base)(**fields)

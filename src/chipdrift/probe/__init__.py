@@ -1,0 +1,1 @@
+"""A target's arithmetic, read from its answers to small models."""

@@ -1,0 +1,96 @@
+"""Ask a target: this model, these inputs, what do you answer?"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from multiprocessing.connection import wait
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from chipdrift.errors import ChipdriftError
+from chipdrift.store import unpack_arrays
+from chipdrift.targets import Opened, RefusedError, Target, WorkerDiedError, WorkerProcess
+
+Array = np.ndarray[Any, Any]
+
+
+class NoAnswerError(Exception):
+    """The target refused, crashed, or did not answer in time: its words."""
+
+
+class Asker:
+    """A target in a worker process of its own, asked one small model at a time.
+
+    ``asked`` counts models and inputs. A target that crashes or hangs costs that one question
+    (:class:`NoAnswerError`); the next starts a fresh worker.
+    """
+
+    def __init__(self, target: Target, timeout: float = 120.0) -> None:
+        self.target, self._timeout = target, timeout
+        self._folder = tempfile.TemporaryDirectory(prefix="chipdrift-probe-")
+        self._worker: WorkerProcess | None = None
+        self._slot = ""
+        self.opened: Opened | None = None
+        self.models = self.inputs = 0
+
+    def __enter__(self) -> Asker:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stop()
+        self._folder.cleanup()
+
+    def ask(self, model: bytes, feeds: list[Mapping[str, Array]]) -> list[Array]:
+        """The first output for each feed; raises NoAnswerError."""
+        digest = hashlib.sha256(model).hexdigest()[:24]
+        path = Path(self._folder.name) / f"{digest}.onnx"
+        path.write_bytes(model)
+        try:
+            self.models += 1
+            worker = self._worker or self._start()
+            worker.open(digest, str(path), self.target.options, True)
+            self.opened = self._receive()[2]
+            answers = []
+            for index, feed in enumerate(feeds):
+                self.inputs += 1
+                worker.run(digest, str(index), feed, False)
+                answers.append(unpack_arrays(self._receive()[4])[0])
+            return answers
+        finally:
+            path.unlink(missing_ok=True)
+
+    def _start(self) -> WorkerProcess:
+        self._worker = WorkerProcess(self.target, -1)
+        return self._worker
+
+    def _receive(self) -> tuple[Any, ...]:
+        assert self._worker is not None
+        if not wait([self._worker.connection], self._timeout):
+            self._stop()
+            raise NoAnswerError(f"no answer within {self._timeout:g} s")
+        try:
+            message = self._worker.receive()
+        except WorkerDiedError as error:
+            self._stop()
+            raise NoAnswerError(str(error)) from error
+        if message[0] in ("refused", "error"):
+            raise NoAnswerError(str(message[2]))
+        return message
+
+    def _stop(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+
+
+__all__ = ["Asker", "ChipdriftError", "NoAnswerError", "RefusedError"]
