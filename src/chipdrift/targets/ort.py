@@ -1,9 +1,18 @@
-"""onnxruntime on this host's processor: ``ort:cpu``."""
+"""onnxruntime on a processor: this host's, ``ort:cpu``, or an emulated one, ``ort:avx2``.
+
+Without VNNI, onnxruntime's u8 x s8 products saturate in 16 bits (``vpmaddubsw``). ``ort:cpu`` keeps
+its answers from depending on the host; ``ort:avx2`` shows what a processor without VNNI answers:
+the whole worker runs under qemu's user emulation of a Haswell.
+"""
 
 from __future__ import annotations
 
 import functools
 import platform
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -11,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from chipdrift.errors import UnknownNameError
+from chipdrift.errors import ChipdriftError, UnknownNameError
 from chipdrift.targets.base import Opened, RefusedError, Session, Target, TargetInfo
 
 if TYPE_CHECKING:
@@ -34,6 +43,14 @@ _ISA = (
     "sme",
 )
 
+EMULATED_ISA = "avx2 fma"
+"""Of ``_ISA``, what the emulated processor says it has."""
+# Haswell's transactional memory, which qemu lacks, would be a warning for every thread.
+_EMULATED_CPU = "Haswell,-hle,-rtm"
+# The first with AVX2. 7.2.22 and 10.0.2 gave the same bits.
+_OLDEST_QEMU = (7, 2)
+_HOW = "on Debian, apt-get install qemu-user"
+
 
 @functools.cache
 def host_isa() -> tuple[str, ...]:
@@ -51,15 +68,18 @@ def host_isa() -> tuple[str, ...]:
 
 
 def resolve(rest: str) -> Target:
-    """``ort:cpu``. ``session.x64quantprecision`` keeps u8 x s8 from saturating without VNNI."""
+    """``ort:cpu`` or ``ort:avx2``."""
+    if rest == "avx2":
+        return _avx2()
     if rest != "cpu":
-        raise UnknownNameError.of("target", f"ort:{rest}", ["ort:cpu"])
+        raise UnknownNameError.of("target", f"ort:{rest}", ["ort:avx2", "ort:cpu"])
     return Target(
         name="ort:cpu",
         runtime=__name__,
         evidence="host-runtime",
         has_npu=False,
         description="onnxruntime, this host",
+        # Keeps u8 x s8 from saturating on a host without VNNI.
         options={"session.x64quantprecision": "1"},
         versions={
             "onnxruntime": metadata.version("onnxruntime"),
@@ -69,15 +89,66 @@ def resolve(rest: str) -> Target:
     )
 
 
+def _avx2() -> Target:
+    emulator, version, reason = _emulator()
+    if reason is not None:
+        raise ChipdriftError(f"Target ort:avx2 cannot run here: {reason}.")
+    return Target(
+        name="ort:avx2",
+        runtime=__name__,
+        evidence="emulated-runtime",
+        has_npu=False,
+        description="onnxruntime, AVX2 without VNNI",
+        versions={
+            "onnxruntime": metadata.version("onnxruntime"),
+            "machine": "x86_64",
+            "isa": EMULATED_ISA,
+            "qemu": version,
+            "cpu": "Haswell",
+        },
+        launcher=(emulator, "-cpu", _EMULATED_CPU),
+    )
+
+
+def _emulator() -> tuple[str, str, str | None]:
+    """Path and version of qemu-x86_64, and why it cannot be used here, or None."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        here = f"this is {sys.platform} {platform.machine()}"
+        return "", "", f"it runs under qemu-x86_64 with the Python of a Linux x86-64 host; {here}"
+    path = shutil.which("qemu-x86_64")
+    if path is None:
+        return "", "", f"qemu-x86_64 is not on PATH: {_HOW}"
+    try:
+        told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return path, "", f"{path} --version does not run ({type(error).__name__}): {_HOW}"
+    found = re.search(r"version (\d+)\.(\d+)[.\d]*", told.stdout)
+    if found is None:
+        return path, "", f"{path} --version does not tell a version: {_HOW}"
+    version = found[0].removeprefix("version ")
+    if (int(found[1]), int(found[2])) < _OLDEST_QEMU:
+        oldest = ".".join(map(str, _OLDEST_QEMU))
+        return path, version, f"{path} is qemu {version}, and {oldest} or newer is needed: {_HOW}"
+    return path, version, None
+
+
 def listed() -> list[TargetInfo]:
-    """One target, always there."""
+    """The host, always there, and the emulated processor."""
+    reason = _emulator()[2]
     return [
         TargetInfo(
             name="ort:cpu",
             evidence="host-runtime",
             available=True,
             description=f"onnxruntime on this host's CPU ({' '.join(host_isa()) or 'unknown'})",
-        )
+        ),
+        TargetInfo(
+            name="ort:avx2",
+            evidence="emulated-runtime",
+            available=reason is None,
+            description="onnxruntime on an emulated Haswell: AVX2, no VNNI, u8 x s8 saturates",
+            reason=reason,
+        ),
     ]
 
 

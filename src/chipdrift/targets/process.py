@@ -38,6 +38,7 @@ class WorkerProcess:
         with theirs:
             self._process = subprocess.Popen(
                 [
+                    *target.launcher,
                     sys.executable,
                     "-m",
                     "chipdrift.targets.worker",

@@ -1,0 +1,193 @@
+"""Find the rules that explain a target's answers, among all that a profile can say.
+
+First a coarse grid over what moves many outputs (the multiplier, the bits dropped, the rounding),
+on a few hundred outputs; then, for the best of it, what moves few (the arithmetic of scale and
+bias), on all of them. Among rules that explain equally much the plainest is taken, and what could
+as well be otherwise is told.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from chipdrift.numerics.profile import Requantize
+from chipdrift.numerics.rounding import Rounding
+from chipdrift.probe.predict import Evidence, Pool
+
+_ROUNDINGS = (
+    Rounding.HALF_EVEN,
+    Rounding.HALF_UP,
+    Rounding.HALF_AWAY,
+    Rounding.FLOOR,
+    Rounding.TOWARD_ZERO,
+)
+_DROP_ROUNDINGS = ("FLOOR", "HALF_UP", "MIDPOINT", "MIDPOINT_NONZERO")
+_SURVIVORS = 40
+_BEAM = 5
+_EQUALS = 48
+
+
+@dataclass(frozen=True)
+class Found:
+    """The rules with the counts: ``explained`` of ``asked`` outputs, by the reference.
+
+    ``equal`` are other rules that explain as much; ``others`` maps "field = value" to the share that
+    the best rules with that value explain.
+    """
+
+    rules: Requantize
+    asked: int
+    explained: int
+    equal: tuple[Requantize, ...]
+    others: tuple[tuple[str, float], ...]
+
+
+def find_requantize(evidence: Sequence[Evidence], seeds: Sequence[Requantize] = ()) -> Found:
+    """The rules behind ``evidence``, the plainest of the best.
+
+    ``seeds`` are rules to start from besides the grid's best, say those of another kind of op.
+    """
+    small = Pool(evidence, limit=700)
+    coarse = sorted(
+        ((small.score(rules), -_cost(rules), index, rules) for index, rules in enumerate(_coarse())),
+        key=lambda entry: entry[:3],
+        reverse=True,
+    )
+    starts = [*seeds, *(rules for _, _, _, rules in coarse[:_SURVIVORS])]
+    return refine(evidence, starts)
+
+
+def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize]) -> Found:
+    """Climb from ``starts``: change one thing at a time in the best few, while it helps."""
+    pool = Pool(evidence, limit=20_000)
+    scored = {rules: pool.score(rules) for rules in starts}
+    grown: set[Requantize] = set()
+    while True:
+        ranked = sorted(scored, key=lambda r: (-scored[r], _cost(r)))
+        fresh = [rules for rules in ranked[:_BEAM] if rules not in grown]
+        if not fresh:
+            break
+        for rules in fresh:
+            grown.add(rules)
+            for other in _neighbours(rules):
+                if other not in scored:
+                    scored[other] = pool.score(other)
+    return _confirm(scored, pool, evidence)
+
+
+def _confirm(
+    scored: dict[Requantize, int], pool: Pool, evidence: Sequence[Evidence]
+) -> Found:
+    asked = sum(entry.answer.size for entry in evidence)
+    level = max(scored.values())
+    equal = sorted((r for r in scored if scored[r] == level), key=_cost)[:_EQUALS]
+    counts = {r: sum(entry.confirmed(r) for entry in evidence) for r in equal}
+    top = max(counts.values())
+    winners = [r for r in equal if counts[r] == top]
+    fields: dict[str, int] = {}
+    for rules, score in scored.items():
+        for name, value in _fields(rules).items():
+            if value != _fields(winners[0])[name]:
+                key = f"{name} = {value}"
+                fields[key] = max(fields.get(key, 0), score)
+    others = tuple((key, score / max(1, pool.size)) for key, score in fields.items())
+    return Found(winners[0], asked, top, tuple(winners[1:]), others)
+
+
+def disagreement(candidates: Sequence[Requantize], evidence: Evidence) -> int:
+    """On how many outputs of an experiment not yet made the candidates part; its answers are void."""
+    pool = Pool([evidence], everything=True)
+    first = pool.predict(candidates[0])
+    parted = [pool.predict(rules) != first for rules in candidates[1:]]
+    return int(sum(mask.any() for mask in parted) * 10_000 + sum(mask.sum() for mask in parted))
+
+
+def _fields(rules: Requantize) -> dict[str, Any]:
+    return rules.model_dump(mode="json")
+
+
+def _multipliers() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{"multiplier": "exact"}, {"multiplier": "float32"}]
+    found += [{"multiplier": "significand", "bits": bits} for bits in range(2, 32)]
+    found += [{"multiplier": "fixed_point", "bits": bits} for bits in range(6, 32)]
+    found.append({"multiplier": "power_of_two"})
+    return found
+
+
+def _drops() -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [{}]
+    simple = [{"drop": drop} for drop in range(1, 17)] + [{"keep": keep} for keep in range(13)]
+    found += [{**drop, "drop_rounding": how} for drop in simple for how in ("FLOOR", "MIDPOINT")]
+    for drop in (4, 8, 16):
+        apart = {"drop": drop, "parts": "apart"}
+        found.append(apart)
+        for keep in range(5, 13):
+            found += [{**apart, "keep": keep, "drop_rounding": how} for how in ("FLOOR", "MIDPOINT")]
+    return found
+
+
+def _coarse() -> Iterator[Requantize]:
+    for drop, zero, multiplier in itertools.product(
+        _drops(), ("output", "accumulator"), _multipliers()
+    ):
+        for rounding in (Rounding.HALF_UP, Rounding.FLOOR):
+            yield Requantize(
+                scale="float32", zero_point=zero, rounding=rounding, **multiplier, **drop
+            )
+    for drop, bits in itertools.product(_drops()[:1], range(8, 32)):
+        yield Requantize(scale="float32", multiplier="significand", bits=bits, steps="double", **drop)
+
+
+def _neighbours(rules: Requantize) -> Iterator[Requantize]:
+    changes: list[dict[str, Any]] = []
+    scale = ["exact", "float32", "float32_max", "float64"]
+    bias: list[dict[str, Any]] = [{"bias": "exact", "bias_rounding": "HALF_AWAY"}]
+    bias += [
+        {"bias": "float32", "bias_rounding": how}
+        for how in ("HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO")
+    ]
+    apart: list[dict[str, Any]] = [{}]
+    if rules.parts == "apart":
+        cuts = ("FLOOR", "HALF_UP", "TOWARD_ZERO")
+        apart = [{"correction_drop": a, "bias_drop": b} for a in cuts for b in cuts]
+    changes += [
+        {"scale": s, **b, **a} for s, b, a in itertools.product(scale, bias, apart)
+    ]
+    changes += [{"drop_rounding": how} for how in _DROP_ROUNDINGS]
+    changes += [{"zero_point": zero} for zero in ("output", "accumulator")]
+    changes += [{"keep": keep} for keep in (None, *range(16))]
+    if rules.steps == "single":
+        changes += [{"rounding": how} for how in _ROUNDINGS]
+    changes += _multipliers()
+    for change in changes:
+        merged = {**rules.model_dump(exclude_unset=True), **change}
+        if "multiplier" in change and "bits" not in change:
+            merged.pop("bits", None)
+        if merged.get("steps") == "double":
+            if merged.get("multiplier") != "significand":
+                continue
+            merged.pop("rounding", None)
+        try:
+            yield Requantize(**merged)
+        except ValueError:
+            continue
+
+
+def _cost(rules: Requantize) -> int:
+    """How far from the plainest rules: what decides among those that explain equally much."""
+    cost = {"exact": 0, "float32": 1, "fixed_point": 4, "significand": 4, "power_of_two": 3}[
+        rules.multiplier
+    ]
+    cost += {"exact": 1, "float32": 0, "float64": 2, "float32_max": 3}[rules.scale]
+    cost += _ROUNDINGS.index(rules.rounding) + 2 * (rules.steps == "double")
+    cost += 6 * bool(rules.drop) + 6 * (rules.keep is not None) + 4 * (rules.parts == "apart")
+    cost += _DROP_ROUNDINGS.index(rules.drop_rounding) + 2 * (rules.zero_point == "accumulator")
+    cost += 2 * (rules.bias == "float32")
+    cost += ("HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO").index(rules.bias_rounding)
+    if rules.parts == "apart":
+        cost += ("HALF_UP", "FLOOR", "TOWARD_ZERO").index(rules.correction_drop)
+        cost += ("TOWARD_ZERO", "FLOOR", "HALF_UP").index(rules.bias_drop)
+    return 100 * cost + (rules.bits or 0)
