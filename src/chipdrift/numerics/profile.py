@@ -7,7 +7,7 @@ kernel by :meth:`Profile.rules_for`; a profile's file is read by
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +15,9 @@ from chipdrift.numerics.rounding import Rounding
 from chipdrift.numerics.smallfloat import SmallFloat
 from chipdrift.records import Record
 
-Kernel = Literal["plain", "pointwise", "depthwise", "grouped"]
+# ``depthwise_stride2``: one filter per channel, both strides 2, a window of 3x3 or more. NPUs take
+# it another way than other convolutions.
+Kernel = Literal["plain", "pointwise", "depthwise", "depthwise_stride2", "grouped"]
 Width = Literal[16, 24, 32, 64]
 Overflow = Literal["wrap", "saturate"]
 
@@ -58,8 +60,9 @@ class Requantize(Record):
     half of a fixed-point product first and shifts it afterwards, as gemmlowp does.
 
     ``bias``: added as it is (``exact``) or after a trip through float32, rounded by
-    ``bias_rounding``. ``zero_point``: added to the ``output`` or, divided by S, to the
-    ``accumulator``.
+    ``bias_rounding`` (``float32``: in one with a zero point that joins the accumulator, too;
+    ``float32_reciprocal``: multiplied by the reciprocal step, and rounded by itself).
+    ``zero_point``: added to the ``output`` or, divided by S, to the ``accumulator``.
 
     Low accumulator bits are dropped before the multiplication: first ``drop`` of them, then as many
     as leave ``keep`` bits below the output's step. ``parts``: drop the sum, or the products, the
@@ -73,7 +76,7 @@ class Requantize(Record):
     steps: Literal["single", "double"] = "single"
     rounding: Rounding = Rounding.HALF_EVEN
     zero_point: Literal["output", "accumulator"] = "output"
-    bias: Literal["exact", "float32"] = "exact"
+    bias: Literal["exact", "float32", "float32_reciprocal"] = "exact"
     bias_rounding: Literal["HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO"] = "HALF_AWAY"
     drop: int = Field(default=0, ge=0, le=31)
     keep: int | None = Field(default=None, ge=0, le=31)
@@ -155,8 +158,10 @@ class Rules(Record):
 
 
 class Override(Record):
-    """Rules for some ops only: a later override wins over an earlier one, field by field.
+    """Rules for some ops only; a later override wins over an earlier one.
 
+    A table here takes the place of the profile's own table as a whole: what it leaves out has its
+    default.
     ``ops``, ``activation`` (the width of the op's activations in bits) and ``kernel`` (a
     convolution's) select; what is left out selects all.
     """
@@ -164,10 +169,10 @@ class Override(Record):
     ops: tuple[str, ...] | None = None
     activation: Literal[8, 16] | None = None
     kernel: Kernel | None = None
-    accumulator: dict[str, Any] = {}
-    requantize: dict[str, Any] = {}
-    elementwise: dict[str, Any] = {}
-    function: dict[str, Any] = {}
+    accumulator: Accumulator | None = None
+    requantize: Requantize | None = None
+    elementwise: Elementwise | None = None
+    function: Function | None = None
 
     def selects(self, op: str, activation: int, kernel: str | None) -> bool:
         """Whether this override is about ``op``."""
@@ -250,16 +255,8 @@ class Profile(Record):
         return self._merged([o for o in self.rule if o.selects(op, activation, kernel)])
 
     def _merged(self, overrides: list[Override]) -> Rules:
-        return Rules(
-            **{
-                part: _merge(getattr(self, part), [getattr(o, part) for o in overrides])
-                for part in Rules.model_fields
-            }
-        )
-
-
-def _merge(base: Record, changes: list[dict[str, Any]]) -> Record:
-    fields = {name: getattr(base, name) for name in base.model_fields_set}
-    for change in changes:
-        fields.update(change)
-    return type(base)(**fields)
+        parts = {part: getattr(self, part) for part in Rules.model_fields}
+        for override in overrides:
+            for part in parts:
+                parts[part] = getattr(override, part) or parts[part]
+        return Rules(**parts)

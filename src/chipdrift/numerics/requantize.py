@@ -75,6 +75,9 @@ def channels(
             Channel(f, _to_integer(value, rules.bias_rounding))
             for f, value in zip(factors, real, strict=True)
         ]
+    if rules.bias == "float32_reciprocal":
+        real = float32_bias(whole, x_scale, w_scale, reciprocal=True)
+        whole = np.array([_to_integer(value, rules.bias_rounding) for value in real], np.int64)
     found = []
     for factor, b in zip(factors, whole, strict=True):
         inner = 0
@@ -86,12 +89,12 @@ def channels(
     return found
 
 
-def float32_bias(bias: Array, x_scale: Array, w_scale: Array) -> Array:
+def float32_bias(bias: Array, x_scale: Array, w_scale: Array, reciprocal: bool = False) -> Array:
     """The bias in accumulator units after a trip through float32 (N27), (C,) float32.
 
     Per tensor: to a real number and back, ``(bias * scale) / scale``. Per channel the biases share
     one int32 grid on the way, whose step is the largest one's 2**-28, and are divided by the step
-    of the largest weight scale.
+    of the largest weight scale (``reciprocal``: multiplied by its reciprocal, rounded).
     """
     x, w = np.atleast_1d(x_scale).astype(np.float32), np.atleast_1d(w_scale).astype(np.float32)
     step = (x * w.max())[0]
@@ -99,7 +102,7 @@ def float32_bias(bias: Array, x_scale: Array, w_scale: Array) -> Array:
     if w.size > 1 and np.abs(real).max() > 0:
         grid = np.abs(real).max() * np.float32(2.0**-28)
         real = np.rint(real * (np.float32(1) / grid)).astype(np.float32) * grid
-    return np.asarray(real / step, np.float32)
+    return np.asarray(real * (np.float32(1) / step) if reciprocal else real / step, np.float32)
 
 
 def _to_integer(value: np.floating[Any], rounding: str) -> int:

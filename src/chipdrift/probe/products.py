@@ -7,31 +7,61 @@ explain everything, look for a setting on which they part and ask that.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from chipdrift.numerics.profile import Requantize
+from chipdrift.numerics.requantize import channels, represent, scales
+from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.probe.predict import Evidence
-from chipdrift.probe.search import Found, disagreement, find_requantize, refine
+from chipdrift.probe.search import Found, disagreement, find_requantize, holds, refine
 from chipdrift.probe.settings import Kind, Setting, Wish, answers, random_setting
-from chipdrift.numerics.profile import Requantize
 
-KINDS: tuple[Kind, ...] = ("matmul", "gemm", "plain", "pointwise", "depthwise")
+KINDS: tuple[Kind, ...] = (
+    "gemm",
+    "matmul",
+    "pointwise",
+    "plain",
+    "depthwise",
+    "depthwise_stride2",
+)
 _SETTINGS = 8
-_ROUNDS = 8
-_DRAWS = 24
+_ROUNDS = 10
+_DRAWS = 120
+
+
+@dataclass
+class Group:
+    """Kinds of op that follow the same rules at one width.
+
+    ``rivals`` are all rules that explain the answers equally well, the plainest first; ``explained``
+    of ``asked`` outputs. ``shares`` maps "field = value" to what the best rules with that value
+    explain.
+    """
+
+    bits: int
+    kinds: list[Kind]
+    evidence: list[Evidence]
+    rivals: list[Requantize]
+    explained: int
+    asked: int
+    shares: dict[str, float]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the rules explain every output."""
+        return self.explained == self.asked
 
 
 @dataclass(frozen=True)
-class ProductFound:
-    """What was found for one kind of op at one width, or why nothing could be asked."""
+class Products:
+    """What was found; ``refused`` maps (kind, bits) to the target's words."""
 
-    kind: Kind
-    bits: int
-    found: Found | None
-    refused: str | None = None
-    processors: tuple[str, ...] = ()
+    groups: tuple[Group, ...]
+    refused: dict[tuple[str, int], str]
+    processors: dict[tuple[str, int], tuple[str, ...]]
 
 
 def probe_products(
@@ -40,44 +70,85 @@ def probe_products(
     kinds: Sequence[Kind] = KINDS,
     widths: Sequence[int] = (8, 16),
     tell: Callable[[str], None] = lambda words: None,
-) -> list[ProductFound]:
-    """The rules of every kind at every width; rules found before are tried first."""
-    made: list[ProductFound] = []
+) -> Products:
+    """The rules of every kind at every width, kinds with the same rules together."""
+    groups: list[Group] = []
+    refused: dict[tuple[str, int], str] = {}
+    processors: dict[tuple[str, int], tuple[str, ...]] = {}
     for bits in widths:
-        known: list[Requantize] = []
+        here: list[Group] = []
         for kind in kinds:
-            tell(f"{kind}, {bits} bit")
-            result = _probe(asker, rng, kind, bits, known)
-            made.append(result)
-            if result.found is not None:
-                known.append(result.found.rules)
-    return made
+            tell(f"requantization: {kind}, {bits} bit")
+            try:
+                evidence = [
+                    _ask(asker, random_setting(rng, _wish(kind, bits, index)))
+                    for index in range(_SETTINGS)
+                ]
+            except NoAnswerError as error:
+                refused[kind, bits] = str(error)
+                continue
+            nodes = asker.opened.nodes if asker.opened else ()
+            processors[kind, bits] = tuple(sorted({n[0] for n in nodes if n[2] in _OPS}))
+            _place(here, kind, bits, evidence)
+        for group in here:
+            tell(f"requantization: {', '.join(group.kinds)}, {bits} bit: what is left open")
+            _settle(asker, rng, group, refused)
+        groups += here
+    agree(groups)
+    return Products(tuple(groups), refused, processors)
 
 
-def _probe(
-    asker: Asker, rng: np.random.Generator, kind: Kind, bits: int, known: list[Requantize]
-) -> ProductFound:
-    evidence: list[Evidence] = []
-    try:
-        for index in range(_SETTINGS):
-            evidence.append(_ask(asker, random_setting(rng, _wish(kind, bits, index))))
-    except NoAnswerError as error:
-        return ProductFound(kind, bits, None, str(error))
-    processors = asker.opened.nodes if asker.opened else ()
-    where = tuple(sorted({place for place, name, _ in processors if name == "op"}))
-    found = refine(evidence, known) if known else None
-    if found is None or found.explained < found.asked:
-        found = find_requantize(evidence, known)
+_OPS = ("MatMul", "Gemm", "Conv", "FusedConv", "FusedMatMul")
+
+
+def _place(groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence]) -> None:
+    """Into the group whose rules, perhaps made finer, explain this kind too, or into a new one."""
+    for group in groups:
+        if not group.complete:
+            continue
+        together = [*group.evidence, *evidence]
+        found = refine(together, group.rivals[:6])
+        if found.explained == found.asked:
+            group.kinds.append(kind)
+            group.evidence = together
+            _take(group, found)
+            return
+    found = find_requantize(evidence, [group.rivals[0] for group in groups])
+    group = Group(bits, [kind], evidence, [], 0, 0, {})
+    _take(group, found)
+    groups.append(group)
+
+
+def _take(group: Group, found: Found) -> None:
+    group.rivals = [found.rules, *found.equal]
+    group.explained, group.asked, group.shares = found.explained, found.asked, dict(found.others)
+
+
+def _settle(
+    asker: Asker, rng: np.random.Generator, group: Group, refused: dict[tuple[str, int], str]
+) -> None:
+    """Ask settings on which the rivals part until one is left or none can be found."""
+    if not group.complete:
+        return
     for _ in range(_ROUNDS):
-        if not found.equal:
-            break
-        rivals = [found.rules, *found.equal]
-        setting, parted = _parting(rng, kind, bits, rivals)
+        if len(group.rivals) < 2:
+            return
+        kind = group.kinds[int(rng.integers(len(group.kinds)))]
+        setting, parted = _parting(rng, kind, group.bits, group.rivals[:16])
         if not parted:
-            break
-        evidence.append(_ask(asker, setting))
-        found = refine(evidence, rivals)
-    return ProductFound(kind, bits, found, None, where)
+            continue
+        try:
+            group.evidence.append(_ask(asker, setting))
+        except NoAnswerError as error:
+            refused[kind, group.bits] = str(error)
+            return
+        left = [rules for rules in group.rivals if holds(rules, group.evidence[-1:])]
+        if left:
+            group.rivals = left
+            size = group.evidence[-1].answer.size
+            group.asked, group.explained = group.asked + size, group.explained + size
+        else:
+            _take(group, refine(group.evidence, group.rivals[:6]))
 
 
 def _wish(kind: Kind, bits: int, index: int) -> Wish:
@@ -95,16 +166,60 @@ def _wish(kind: Kind, bits: int, index: int) -> Wish:
 def _parting(
     rng: np.random.Generator, kind: Kind, bits: int, rivals: Sequence[Requantize]
 ) -> tuple[Setting, int]:
-    """Of some random settings, the one on which most rivals part from the first."""
+    """Of some random settings, the one on which most rivals part from the first.
+
+    Rivals that hold the same constants in every channel are told apart by ties alone.
+    """
     best: tuple[int, Setting] | None = None
     for index in range(_DRAWS):
-        wish = _wish(kind, bits, int(rng.integers(8)) if index % 2 else 3)
+        wish = replace(_wish(kind, bits, int(rng.integers(8)) if index % 3 else 3), rows=196)
         setting = random_setting(rng, wish)
+        if best is not None and not wish.dyadic and not _constants_part(setting, rivals):
+            continue
         parted = disagreement(rivals, evidence_of(setting, setting.sums * 0))
         if best is None or parted > best[0]:
             best = (parted, setting)
     assert best is not None
     return best[1], best[0]
+
+
+def _constants_part(setting: Setting, rivals: Sequence[Requantize]) -> bool:
+    """Whether some channel's multiplier or addend is not the same for all rivals."""
+    seen = set()
+    for rules in dict.fromkeys(
+        rules.model_copy(update={"rounding": Rounding.HALF_EVEN, "keep": None}) for rules in rivals
+    ):
+        x, w, y = (side.scale for side in (setting.x_side, setting.w_side, setting.y_side))
+        factors = scales(np.float32(x), np.asarray(w), np.float32(y), rules.scale)  # type: ignore[arg-type]
+        constants = channels(
+            factors, setting.bias, np.float32(x), np.asarray(w), int(setting.y_side.zero_point), rules  # type: ignore[arg-type]
+        )
+        seen.add(tuple((represent(c.factor, rules), c.addend) for c in constants))
+    return len(seen) > 1
+
+
+def agree(groups: Sequence[Group]) -> None:
+    """Among each group's rivals, put the one first that is most like the other groups' rules."""
+    for group in groups:
+        votes: dict[tuple[str, str], int] = {}
+        for other in groups:
+            if other is not group:
+                for name in Requantize.model_fields:
+                    values = {str(getattr(rules, name)) for rules in other.rivals}
+                    if len(values) == 1:
+                        key = (name, values.pop())
+                        votes[key] = votes.get(key, 0) + 1
+        order = {rules: index for index, rules in enumerate(group.rivals)}
+        group.rivals.sort(
+            key=lambda r: (
+                -sum(votes.get((name, str(getattr(r, name))), 0) for name in _SHARED),
+                order[r],
+            )
+        )
+
+
+# What a target's groups are likely to share.
+_SHARED = ("scale", "rounding", "bias", "bias_rounding", "drop_rounding")
 
 
 def _ask(asker: Asker, setting: Setting) -> Evidence:

@@ -97,6 +97,14 @@ def _confirm(
     return Found(winners[0], asked, top, tuple(winners[1:]), others)
 
 
+def holds(rules: Requantize, evidence: Sequence[Evidence]) -> bool:
+    """Whether the rules explain every output: the quick way first, then the reference."""
+    pool = Pool(evidence)
+    return pool.score(rules) == pool.size and all(
+        entry.confirmed(rules) == entry.answer.size for entry in evidence
+    )
+
+
 def disagreement(candidates: Sequence[Requantize], evidence: Evidence) -> int:
     """On how many outputs of an experiment not yet made the candidates part; its answers are void."""
     pool = Pool([evidence], everything=True)
@@ -146,7 +154,8 @@ def _neighbours(rules: Requantize) -> Iterator[Requantize]:
     scale = ["exact", "float32", "float32_max", "float64"]
     bias: list[dict[str, Any]] = [{"bias": "exact", "bias_rounding": "HALF_AWAY"}]
     bias += [
-        {"bias": "float32", "bias_rounding": how}
+        {"bias": bias, "bias_rounding": how}
+        for bias in ("float32", "float32_reciprocal")
         for how in ("HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO")
     ]
     apart: list[dict[str, Any]] = [{}]
@@ -171,9 +180,22 @@ def _neighbours(rules: Requantize) -> Iterator[Requantize]:
                 continue
             merged.pop("rounding", None)
         try:
-            yield Requantize(**merged)
+            yield plain(Requantize(**merged))
         except ValueError:
             continue
+
+
+def plain(rules: Requantize) -> Requantize:
+    """The same rules with what has no effect set to its default."""
+    fields = rules.model_dump(exclude_defaults=True)
+    if not rules.drop and rules.keep is None:
+        fields.pop("drop_rounding", None)
+    if rules.parts == "together":
+        fields.pop("correction_drop", None)
+        fields.pop("bias_drop", None)
+    if rules.bias == "exact":
+        fields.pop("bias_rounding", None)
+    return Requantize(**fields)
 
 
 def _cost(rules: Requantize) -> int:
@@ -185,7 +207,7 @@ def _cost(rules: Requantize) -> int:
     cost += _ROUNDINGS.index(rules.rounding) + 2 * (rules.steps == "double")
     cost += 6 * bool(rules.drop) + 6 * (rules.keep is not None) + 4 * (rules.parts == "apart")
     cost += _DROP_ROUNDINGS.index(rules.drop_rounding) + 2 * (rules.zero_point == "accumulator")
-    cost += 2 * (rules.bias == "float32")
+    cost += {"exact": 0, "float32": 2, "float32_reciprocal": 3}[rules.bias]
     cost += ("HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO").index(rules.bias_rounding)
     if rules.parts == "apart":
         cost += ("HALF_UP", "FLOOR", "TOWARD_ZERO").index(rules.correction_drop)

@@ -13,7 +13,7 @@ from chipdrift.numerics.ops.conv import windows
 from chipdrift.probe.ask import Asker
 
 Array = np.ndarray[Any, Any]
-Kind = Literal["matmul", "gemm", "plain", "pointwise", "depthwise"]
+Kind = Literal["matmul", "gemm", "plain", "pointwise", "depthwise", "depthwise_stride2"]
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def random_setting(rng: np.random.Generator, wish: Wish) -> Setting:
     high = (1 << wish.bits) - 1
     dtype = f"uint{wish.bits}"
     channels, rows = wish.channels, wish.rows
-    if wish.kind == "depthwise":
+    if wish.kind.startswith("depthwise"):
         depth = 9
     elif wish.kind == "plain":
         depth = 9 * int(rng.integers(1, 6))
@@ -140,13 +140,15 @@ def _assemble(
         op = "Conv"
         side = max(2, round(rows**0.5))
         k = 1 if wish.kind == "pointwise" else 3
-        cin = channels if wish.kind == "depthwise" else depth // (k * k)
-        x = rng.integers(0, high + 1, (1, cin, side + k - 1, side + k - 1))
-        attributes["kernel_shape"] = [k, k]
-        if wish.kind == "depthwise":
+        step = 2 if wish.kind == "depthwise_stride2" else 1
+        cin = channels if wish.kind.startswith("depthwise") else depth // (k * k)
+        size = (side - 1) * step + k
+        x = rng.integers(0, high + 1, (1, cin, size, size))
+        attributes.update(kernel_shape=[k, k], strides=[step, step])
+        if wish.kind.startswith("depthwise"):
             attributes["group"] = channels
             held = w.reshape(channels, 1, k, k)
-            seen = windows(x, (k, k), {}, 0)
+            seen = windows(x, (k, k), attributes, 0)
             sums = np.einsum("nhwcij,cij->nhwc", seen, held[:, 0]).reshape(-1, channels)
         else:
             held = w.reshape(channels, cin, k, k)

@@ -42,7 +42,7 @@ class FloatNode:
                     data, settings, providers=["CPUExecutionProvider"]
                 )
             session = self._sessions[key]
-            made = session.run(names, {k: np.ascontiguousarray(v) for k, v in feed.items()})
+            made = session.run(names, {k: np.asarray(v, order="C") for k, v in feed.items()})
         except Exception as error:
             raise RefusedError(
                 f"node {self._step.name} ({self._step.op}) runs neither in integers nor in float: "

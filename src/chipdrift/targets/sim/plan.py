@@ -13,6 +13,7 @@ from chipdrift.errors import ModelError
 from chipdrift.graph.program import Program, Step
 from chipdrift.numerics.ops import reference_ops, refusal
 from chipdrift.numerics.profile import Profile
+from chipdrift.numerics.quantize import dequantize
 from chipdrift.numerics.tensors import Operand, OpSpec, Quant
 from chipdrift.targets.sim.weights import bias_integers, transformed
 
@@ -20,6 +21,8 @@ Array = np.ndarray[Any, Any]
 
 _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _CLAMPS = ("Relu", "Clip")
+# Indices, shapes and conditions: what needs no quantizer.
+_PLAIN = frozenset({"int64", "int32", "bool"})
 # What a Relu or Clip behind it is fused into.
 _FUSES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Mul", "Sub"})
 
@@ -168,7 +171,12 @@ class _Planner:
             op=step.op,
             node=step.name,
             operands=tuple(operands),
-            attributes={**step.attributes, "output_index": _index(step, source, fused)},
+            attributes={
+                **step.attributes,
+                "output_index": _index(step, source, fused),
+                "output_count": len(step.outputs),
+                "opset": self.program.opsets.get(step.domain, 0),
+            },
             output=output,
             rules=self.profile.rules_for(
                 step.op, _activation_bits(operands, output), _kernel(step, operands)
@@ -223,12 +231,18 @@ class _Planner:
                 turned = _transpose(inner[0], maker.attributes.get("perm"))
                 if turned is not None:
                     return turned, None
+        if self.program.dtypes.get(name) in _PLAIN:
+            return Operand(live=True), name
         return "one of its inputs comes as real numbers, without a quantizer", None
 
     def _bias(self, values: Array, quant: Quant | None, before: list[Operand]) -> Operand | str:
         x, w = before[0].quant, before[1].quant
-        if x is None or w is None or w.block_size:
+        if x is None or w is None:
             return "its bias has no scale to be brought to"
+        if w.block_size:  # a real number for each channel: its accumulators have many scales
+            return Operand(None, values if quant is None else dequantize(values, quant))
+        if not {x.scale.size, w.scale.size} <= {1, values.size}:
+            return "its bias and its weights have scales along different axes"
         return Operand(None, bias_integers(values, quant, x, w))
 
     def _clamp(self, step: Step) -> tuple[float | None, float | None] | None:
@@ -319,8 +333,12 @@ def _kernel(step: Step, operands: list[Operand]) -> str | None:
     group = int(step.attributes.get("group", 1))
     if weights is None:
         return "plain"
+    if group > 1 and weights.shape[1] == 1:
+        one_each = weights.shape[0] == group and all(k >= 3 for k in weights.shape[2:])
+        strided = list(step.attributes.get("strides", [])) == [2, 2]
+        return "depthwise_stride2" if one_each and strided else "depthwise"
     if group > 1:
-        return "depthwise" if weights.shape[1] == 1 else "grouped"
+        return "grouped"
     return "pointwise" if all(k == 1 for k in weights.shape[2:]) else "plain"
 
 

@@ -66,7 +66,9 @@ class SimSession(Session):
             for name in frees:
                 values.pop(name, None)
         return [
-            np.ascontiguousarray(values[name] if name in values else self._plan.constants[name])
+            np.asarray(
+                values[name] if name in values else self._plan.constants[name], order="C"
+            )
             for name in self._plan.outputs
         ]
 
@@ -111,7 +113,7 @@ class SimSession(Session):
             names = iter(unit.inputs)
             arrays = [
                 operand.constant
-                if operand.constant is not None or operand.quant is None
+                if operand.constant is not None or not (operand.quant or operand.live)
                 else values[next(names)]
                 for operand in spec.operands
             ]
