@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from chipdrift.cli import listing, measuring, models, results
+from chipdrift.cli import listing, measuring, models, probing, results
 from chipdrift.errors import ChipdriftError
 
 app = typer.Typer(
@@ -32,6 +32,8 @@ for _verb in (
     listing.chips,
     listing.targets,
     listing.schemes,
+    probing.probe,
+    probing.profiles,
 ):
     app.command()(_verb)
 

@@ -1,0 +1,133 @@
+"""Ask a target everything and write down what it answered."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from chipdrift.numerics.profile import Override, Profile
+from chipdrift.numerics.profiles import parse_profile
+from chipdrift.probe.accumulators import ask_sums, find
+from chipdrift.probe.ask import Asker
+from chipdrift.probe.assemble import (
+    accumulator_findings,
+    build_profile,
+    product_findings,
+    product_rules,
+)
+from chipdrift.probe.finding import Finding
+from chipdrift.probe.inputs import probe_input, probe_repeat
+from chipdrift.probe.products import KINDS, Products, probe_products
+from chipdrift.probe.toml import profile_toml
+from chipdrift.records import SCHEMA_VERSION, Record
+from chipdrift.targets import Target
+
+
+class ProbeResult(Record):
+    """What one probe found. ``profile`` is a TOML's text; ``models`` and ``inputs`` were asked."""
+
+    schema_version: int = SCHEMA_VERSION
+    target: str
+    evidence: str
+    description: str
+    versions: dict[str, str]
+    created: str
+    seed: int
+    seconds: float
+    models: int
+    inputs: int
+    findings: tuple[Finding, ...]
+    profile: str
+
+    @property
+    def rules(self) -> Profile:
+        """The profile."""
+        return parse_profile(self.profile, "probed", f"profile of {self.target}")
+
+
+def run_probe(
+    target: Target,
+    name: str,
+    seed: int = 0,
+    timeout: float = 120.0,
+    tell: Callable[[str], None] = lambda words: None,
+    kinds: Sequence[Any] = KINDS,
+    widths: Sequence[int] = (8, 16),
+) -> ProbeResult:
+    """Probe ``target``; ``tell`` hears what is being asked. The same seed asks the same questions.
+
+    A target that refuses a question, crashes or hangs on it leaves that rule unknown.
+    """
+    started = time.monotonic()
+    findings: list[Finding] = []
+    with Asker(target, timeout) as asker:
+        tell("the input quantizer")
+        findings += probe_input(asker, np.random.default_rng([seed, 1]))
+        tell("whether answers repeat")
+        findings += probe_repeat(asker, np.random.default_rng([seed, 2]))
+        tell("the accumulator's width and overflow")
+        sums, refused = ask_sums(asker, np.random.default_rng([seed, 3]))
+        accumulators = find(sums) if sums else []
+        asked = sum(question.answer.size for question in sums)
+        findings += accumulator_findings(accumulators, asked, refused)
+        products = probe_products(asker, np.random.default_rng([seed, 4]), kinds, widths, tell)
+        findings += product_findings(products)
+        complete = [rules for rules, explained in accumulators if explained == asked]
+        overrides, notes = product_rules(products, complete)
+        overrides += _more(asker, seed, tell, findings)
+        models, inputs = asker.models, asker.inputs
+        opened = dict(asker.opened.versions) if asker.opened else {}
+    parts = _parts(findings)
+    profile = build_profile(name, f"What {target.name} answered.", parts, overrides)
+    created = datetime.now(UTC).strftime("%Y-%m-%d")
+    versions = {**target.versions, **opened}
+    text = profile_toml(profile, _head(target, created, versions, models, products), notes)
+    return ProbeResult(
+        target=target.name,
+        evidence=target.evidence,
+        description=target.description,
+        versions=versions,
+        created=created,
+        seed=seed,
+        seconds=round(time.monotonic() - started, 1),
+        models=models,
+        inputs=inputs,
+        findings=tuple(findings),
+        profile=text,
+    )
+
+
+def _more(
+    asker: Asker, seed: int, tell: Callable[[str], None], findings: list[Finding]
+) -> list[Override]:
+    """Questions on element-wise ops, functions and small floats."""
+    del asker, seed, tell, findings
+    return []
+
+
+def _parts(findings: Sequence[Finding]) -> dict[str, Any]:
+    """The tables of the profile that findings speak of by name."""
+    parts: dict[str, dict[str, Any]] = {}
+    for finding in findings:
+        if len(finding.place) == 2 and finding.value is not None:
+            table, key = finding.place
+            if table in ("input", "floats"):
+                parts.setdefault(table, {})[key] = finding.value
+    return parts
+
+
+def _head(
+    target: Target, created: str, versions: dict[str, str], models: int, products: Products
+) -> str:
+    best = sum(group.explained for group in products.groups)
+    asked = sum(group.asked for group in products.groups)
+    return (
+        f"Written by chipdrift probe {target.name} on {created}, from its answers to {models} small "
+        f"models.\nEvidence: {target.evidence}; "
+        + ", ".join(f"{k} {v}" for k, v in versions.items() if k != "isa")
+        + f".\nProducts: {best} of {asked} outputs explained. The page beside this file says why."
+    )
