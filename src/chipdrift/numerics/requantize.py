@@ -114,15 +114,23 @@ def _to_integer(value: np.floating[Any], rounding: str) -> int:
 
 def floor_log2(value: Fraction) -> int:
     """The greatest e with ``2**e <= value``, exactly; ``value`` is positive."""
-    e = value.numerator.bit_length() - value.denominator.bit_length()
-    return e if Fraction(2) ** e <= value else e - 1
+    top, bottom = value.numerator, value.denominator
+    e = top.bit_length() - bottom.bit_length()
+    reached = top >= bottom << e if e >= 0 else top << -e >= bottom
+    return e if reached else e - 1
 
 
 def significand(value: Fraction, bits: int) -> tuple[int, int]:
     """``value`` as ``m * 2**e`` with ``2**(bits-1) <= m < 2**bits``, a half upwards (N23)."""
     e = floor_log2(value) - bits + 1
-    m = floor(value / Fraction(2) ** e + Fraction(1, 2))
+    top, bottom = value.numerator << max(0, -e), value.denominator << max(0, e)
+    m = (2 * top + bottom) // (2 * bottom)
     return (m, e) if m < 1 << bits else (m >> 1, e + 1)
+
+
+def scaled(m: int, e: int) -> Fraction:
+    """``m * 2**e``."""
+    return Fraction(m << e) if e >= 0 else Fraction(m, 1 << -e)
 
 
 def represent(factor: Fraction, rules: Requantize) -> Fraction:
@@ -132,10 +140,9 @@ def represent(factor: Fraction, rules: Requantize) -> Fraction:
             unit = 1 << (rules.bits or 0)
             return Fraction(floor(factor * unit + Fraction(1, 2)), unit)
         case "significand":
-            m, e = significand(factor, rules.bits or 0)
-            return m * Fraction(2) ** e
+            return scaled(*significand(factor, rules.bits or 0))
         case "power_of_two":
-            return Fraction(2) ** significand(factor, 1)[1]
+            return scaled(1, significand(factor, 1)[1])
     return factor
 
 

@@ -45,20 +45,23 @@ _WIDTHS = {
 class SmallFloat(Record):
     """How a unit for small floats multiplies and adds.
 
-    ``format``: what the inputs and the output are. ``products``: rounded to that format before they
-    are added, or ``exact``. ``accumulate``: every sum is rounded to the format (16) or to float32
-    (32). ``order``: ``sequential`` adds one product after the other to a zero; ``pairwise`` adds
+    ``format``: what the inputs and the output are. ``products``: rounded to that format before
+    they are added, or ``exact``. ``accumulate``: every sum is rounded to the format (16), to
+    float32 (32) or to float64 (64); ``exact`` keeps all bits of the sum, as a fixed-point
+    accumulator that is wide enough does, so that order does not matter (float16 alone).
+    ``order``: ``sequential`` adds one product after the other to a zero; ``pairwise`` adds
     neighbours, then neighbouring sums, an odd last one moving up as it is; ``blocks`` sums each
-    ``block`` consecutive products in the order ``within``, then adds the block sums sequentially.
-    ``subnormals``: ``flush`` makes every input, product, sum and output below the smallest normal
-    value of its format a zero of the same sign, judged after rounding. ``overflow``: what exceeds
-    the largest finite value becomes infinite or, with ``clamp``, that value (and so does an
-    infinity). ``output``: how an accumulator becomes the output; everything before is HALF_EVEN.
+    ``block`` consecutive products in the order ``within``, then adds the block sums
+    sequentially. ``subnormals``: ``flush`` makes every input, product, sum and output below the
+    smallest normal value of its format a zero of the same sign, judged after rounding.
+    ``overflow``: what exceeds the largest finite value becomes infinite or, with ``clamp``,
+    that value (and so does an infinity). ``output``: how an accumulator becomes the output;
+    everything before is HALF_EVEN.
     """
 
     format: Literal["float16", "bfloat16"] = "float16"
     products: Literal["float16", "bfloat16", "exact"] = "exact"
-    accumulate: Literal[16, 32] = 32
+    accumulate: Literal[16, 32, 64, "exact"] = 32
     order: Literal["sequential", "pairwise", "blocks"] = "sequential"
     block: int | None = Field(default=None, ge=2, le=65536)
     within: Literal["sequential", "pairwise"] = "sequential"
@@ -72,6 +75,16 @@ class SmallFloat(Record):
             raise ValueError(
                 f'products = "{self.products}" contradicts format = "{self.format}"; use '
                 f'products = "{self.format}" or "exact"'
+            )
+        if self.accumulate == "exact" and self.format != "float16":
+            raise ValueError(
+                f'accumulate = "exact" contradicts format = "{self.format}", whose products reach '
+                'from 2^-266 to 2^256; use accumulate = 64, or format = "float16"'
+            )
+        if self.accumulate == "exact" and self.order != "sequential":
+            raise ValueError(
+                f'order = "{self.order}" contradicts accumulate = "exact", which no order changes; '
+                "remove order"
             )
         if self.order == "blocks" and self.block is None:
             raise ValueError('order = "blocks" needs block, the products per block, say block = 32')
@@ -123,18 +136,19 @@ def round_to(
     return np.where(finite, out, np.where(np.isnan(x), x, infinite))
 
 
-def dot(a: Array, b: Array, rules: SmallFloat) -> Array:
+def dot(a: Array, b: Array, rules: SmallFloat, bias: Array | None = None) -> Array:
     """``a`` (M, K) times ``b`` (K, N) under ``rules``: float32 (M, N) holding the format's values.
 
     Inputs are first rounded to the format, HALF_EVEN. Formula, sequential: ``s = 0``, then for each
     k ``s = round(s + round(a[:, k] * b[k]))``, the inner rounding only where products are rounded;
-    the output is s rounded to the format. K = 0 gives zeros. An infinity times 0, and the sum of
+    the output is s rounded to the format. ``bias`` (N,), rounded to the format like any input, is
+    added to the accumulator at the end. K = 0 gives zeros. An infinity times 0, and the sum of
     opposite infinities, are NaN. ``ValueError`` where shapes do not fit.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"dot takes (M, K) and (K, N), found {a.shape} and {b.shape}")
     with np.errstate(invalid="ignore"):
-        total = _Unit(rules, a, b).total()
+        total = _Unit(rules, a, b).total(bias)
         out = round_to(total, rules.format, rules.subnormals, rules.overflow, rules.output)
     return out.astype(np.float32)
 
@@ -144,23 +158,47 @@ class _Unit:
 
     def __init__(self, rules: SmallFloat, a: Array, b: Array) -> None:
         self._rules = rules
-        self._wide: Format = "float32" if rules.accumulate == 32 else rules.format
+        self._wide: Format = rules.format if rules.accumulate == 16 else "float32"
+        # The sum of a float16 product (22 bits) and a float32 is rounded correctly by way of
+        # float64 (53 >= 2 * 24 + 2), and no float32 sum of such products is subnormal or overflows.
+        self._plain32 = rules.accumulate == 32 and rules.format == "float16"
         self._a = self._round(a, rules.format)
         self._b = self._round(b, rules.format)
 
-    def total(self) -> Array:
+    def total(self, bias: Array | None) -> Array:
         """The accumulator in the end, in its own format."""
         rules, count = self._rules, self._a.shape[1]
+        last = None if bias is None else self._round(bias.reshape(1, -1), rules.format)
+        if rules.accumulate == "exact":
+            return self._exact([*self._products(0, count), *([] if last is None else [last])])
         if rules.order == "sequential":
-            return self._sequential(self._products(0, count))
-        if rules.order == "pairwise":
-            return self._pairwise(self._products(0, count))
-        assert rules.block is not None
-        inside = self._pairwise if rules.within == "pairwise" else self._sequential
-        starts = range(0, count, rules.block)
-        return self._sequential(
-            inside(self._products(i, min(i + rules.block, count))) for i in starts
-        )
+            total = self._sequential(self._products(0, count))
+        elif rules.order == "pairwise":
+            total = self._pairwise(self._products(0, count))
+        else:
+            assert rules.block is not None
+            inside = self._pairwise if rules.within == "pairwise" else self._sequential
+            starts = range(0, count, rules.block)
+            total = self._sequential(
+                inside(self._products(i, min(i + rules.block, count))) for i in starts
+            )
+        return total if last is None else self._add(total, last)
+
+    def _exact(self, terms: Iterable[Array]) -> Array:
+        """The sum of float16 products, all bits of it, rounded to odd in float64.
+
+        A product is a multiple of 2^-48 below 2^32. What it has above 2^-8 and the rest are summed
+        apart, 40 bits each: exact up to 8192 of the largest products, and the rest is carried.
+        """
+        shape = (self._a.shape[0], self._b.shape[1])
+        high, low = np.zeros(shape), np.zeros(shape)
+        for index, term in enumerate(terms):
+            coarse = _coarse(term)
+            high, low = high + coarse, low + np.where(np.isfinite(term), term - coarse, 0.0)
+            if index % 4096 == 4095:
+                carry = _coarse(low)
+                high, low = high + carry, low - carry
+        return _sum_to_odd(high, low)
 
     def _products(self, start: int, stop: int) -> Iterator[Array]:
         for k in range(start, stop):
@@ -193,10 +231,19 @@ class _Unit:
         return total
 
     def _add(self, x: Array, y: Array) -> Array:
+        if self._rules.accumulate == 64:
+            return x + y
+        if self._plain32:
+            return (x + y).astype(np.float32).astype(np.float64)
         return self._round(_sum_to_odd(x, y), self._wide)
 
     def _round(self, values: Array, fmt: Format) -> Array:
         return round_to(values, fmt, self._rules.subnormals, self._rules.overflow)
+
+
+def _coarse(values: Array) -> Array:
+    """``values`` cut to multiples of 2^-8."""
+    return np.ldexp(np.trunc(np.ldexp(values, 8)), -8)
 
 
 def _sum_to_odd(x: Array, y: Array) -> Array:

@@ -79,11 +79,12 @@ class Operand:
 
     ``quant`` is None for what has no quantizer (axes, shapes, an absent input). ``constant`` holds
     the integers, or the plain values, that the model itself gives; None where they come at run
-    time.
+    time. ``live`` marks what comes at run time without a quantizer: indices, a shape, a condition.
     """
 
     quant: Quant | None = None
     constant: Array | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True, eq=False)

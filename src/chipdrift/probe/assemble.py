@@ -95,7 +95,8 @@ def _field(group: Group, subject: str, name: str, best: Requantize) -> Finding:
         rule=name,
         place=("requantize", name),
         value=fields[name] if known else None,
-        words="no other value explains as many outputs"
+        words=group.words
+        or "no other value explains as many outputs"
         if len(values) == 1
         else "no output that was asked for depends on which",
         asked=group.asked,

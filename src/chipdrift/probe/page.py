@@ -9,6 +9,8 @@ from chipdrift.probe.run import ProbeResult
 
 # A rule's answer in people's words, where its name alone does not tell.
 _TITLES = {
+    "repeat": "the same answer every time",
+    "batch": "depends on the rest of the batch",
     "scale": "arithmetic of the scale",
     "multiplier": "form of the multiplier",
     "bits": "bits of the multiplier",
@@ -98,6 +100,8 @@ def _answers(result: ProbeResult) -> dict[tuple[str, str], str]:
 def _cell(finding: Finding | None) -> str:
     if finding is None:
         return "not asked"
+    if isinstance(finding.value, bool):
+        return "yes" if finding.value else "no"
     if finding.value is None and finding.undecided:
         return " or ".join(finding.undecided)
     if finding.value is None and finding.explained == finding.asked and finding.asked:
@@ -116,7 +120,7 @@ def _limits(evidence: str) -> str:
 def _table(found: Sequence[Finding]) -> list[str]:
     rows = []
     for f in found:
-        ruled = ", ".join(f"{v} ({share:.1%})" for v, share in f.ruled_out[:4])
+        ruled = ", ".join(f"{v} ({_share(share)})" for v, share in f.ruled_out[:4])
         if f.undecided:
             words = f"{f.words}: {' or '.join(f.undecided)}"
         else:
@@ -124,6 +128,11 @@ def _table(found: Sequence[Finding]) -> list[str]:
         counts = f"{f.explained:,} of {f.asked:,}" if f.asked else ""
         rows.append([_TITLES.get(f.rule, f.rule), _cell(f), counts, ruled, words])
     return _grid(["rule", "found", "outputs explained", "ruled out (share explained)", "why"], rows)
+
+
+def _share(share: float) -> str:
+    """A share below one is never written as 100 %."""
+    return f"{share:.1%}" if share < 0.999 or share == 1 else f"{min(share, 0.99999):.3%}"
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

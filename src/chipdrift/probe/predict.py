@@ -21,6 +21,7 @@ from chipdrift.numerics.requantize import (
     floor_log2,
     represent,
     requantize,
+    scaled,
     scales,
     significand,
 )
@@ -231,6 +232,31 @@ class Pool:
         return _round(np.ldexp(high, np.minimum(e, 0).astype(np.int32)), Rounding.HALF_AWAY)
 
 
+def looks_stochastic(evidence: Sequence[Evidence]) -> bool:
+    """Whether outputs are rounded up as often as their fractions ask for, and by nothing else.
+
+    Fractions in the lower, middle and upper third must be rounded up at about their own rate: no
+    rounding that depends on the number alone does that.
+    """
+    fractions, ups = [], []
+    for entry in evidence:
+        factors = scales(entry.x_scale, entry.w_scale, entry.y_scale, "exact")
+        real = entry.products - entry.correction + (0 if entry.bias is None else entry.bias)
+        value = real * np.array([float(f) for f in factors]) + entry.zero_point
+        inside = (entry.answer > entry.low) & (entry.answer < entry.high)
+        fractions.append((value - np.floor(value))[inside])
+        ups.append((entry.answer - np.floor(value))[inside])
+    fraction, up = np.concatenate(fractions), np.concatenate(ups)
+    if fraction.size < 100 or ((up != 0) & (up != 1)).mean() > 0.005:
+        return False
+    for low, high in ((0.1, 0.4), (0.4, 0.6), (0.6, 0.9)):
+        part = (fraction > low) & (fraction < high)
+        rate, expected = up[part].mean(), fraction[part].mean()
+        if abs(rate - expected) > 5 * np.sqrt(0.25 / max(1, part.sum())):
+            return False
+    return True
+
+
 def _spread(constants: list[Channel], count: int) -> list[Channel]:
     return constants if len(constants) == count else constants * count
 
@@ -239,8 +265,7 @@ def _spread(constants: list[Channel], count: int) -> list[Channel]:
 def _held(factor: Fraction, bits: int | None) -> Fraction:
     if bits is None:
         return factor
-    m, e = significand(factor, bits)
-    return m * Fraction(2) ** e
+    return scaled(*significand(factor, bits))
 
 
 def _long(value: Fraction) -> np.longdouble:

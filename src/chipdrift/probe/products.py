@@ -15,7 +15,7 @@ from chipdrift.numerics.profile import Requantize
 from chipdrift.numerics.requantize import channels, represent, scales
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
-from chipdrift.probe.predict import Evidence
+from chipdrift.probe.predict import Evidence, looks_stochastic
 from chipdrift.probe.search import Found, disagreement, find_requantize, holds, refine
 from chipdrift.probe.settings import Kind, Setting, Wish, answers, random_setting
 
@@ -29,7 +29,8 @@ KINDS: tuple[Kind, ...] = (
 )
 _SETTINGS = 8
 _ROUNDS = 10
-_DRAWS = 120
+_VAIN = 5
+_DRAWS = 80
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Group:
     explained: int
     asked: int
     shares: dict[str, float]
+    words: str = ""
 
     @property
     def complete(self) -> bool:
@@ -104,7 +106,7 @@ _OPS = ("MatMul", "Gemm", "Conv", "FusedConv", "FusedMatMul")
 def _place(groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence]) -> None:
     """Into the group whose rules, perhaps made finer, explain this kind too, or into a new one."""
     for group in groups:
-        if not group.complete:
+        if not group.complete or group.words:
             continue
         together = [*group.evidence, *evidence]
         found = refine(together, group.rivals[:6])
@@ -116,6 +118,10 @@ def _place(groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence])
     found = find_requantize(evidence, [group.rivals[0] for group in groups])
     group = Group(bits, [kind], evidence, [], 0, 0, {})
     _take(group, found)
+    if not group.complete and looks_stochastic(evidence):
+        group.rivals = [Requantize(rounding=Rounding.STOCHASTIC)]
+        group.explained = group.asked
+        group.words = "each output is one of its two neighbours, in proportion to the fraction"
     groups.append(group)
 
 
@@ -128,14 +134,16 @@ def _settle(
     asker: Asker, rng: np.random.Generator, group: Group, refused: dict[tuple[str, int], str]
 ) -> None:
     """Ask settings on which the rivals part until one is left or none can be found."""
-    if not group.complete:
+    if not group.complete or group.words:
         return
+    vain = 0
     for _ in range(_ROUNDS):
-        if len(group.rivals) < 2:
+        if len(group.rivals) < 2 or vain == _VAIN:
             return
         kind = group.kinds[int(rng.integers(len(group.kinds)))]
         setting, parted = _parting(rng, kind, group.bits, group.rivals[:16])
         if not parted:
+            vain += 1
             continue
         try:
             group.evidence.append(_ask(asker, setting))

@@ -25,6 +25,7 @@ _ROUNDINGS = (
     Rounding.TOWARD_ZERO,
 )
 _DROP_ROUNDINGS = ("FLOOR", "HALF_UP", "MIDPOINT", "MIDPOINT_NONZERO")
+_FINALISTS = 2_000
 _SURVIVORS = 40
 _BEAM = 5
 _EQUALS = 48
@@ -50,19 +51,16 @@ def find_requantize(evidence: Sequence[Evidence], seeds: Sequence[Requantize] = 
 
     ``seeds`` are rules to start from besides the grid's best, say those of another kind of op.
     """
-    small = Pool(evidence, limit=700)
-    coarse = sorted(
-        ((small.score(rules), -_cost(rules), index, rules) for index, rules in enumerate(_coarse())),
-        key=lambda entry: entry[:3],
-        reverse=True,
-    )
-    starts = [*seeds, *(rules for _, _, _, rules in coarse[:_SURVIVORS])]
-    return refine(evidence, starts)
+    first, second = Pool(evidence, limit=128), Pool(evidence, limit=800)
+    coarse = list(_coarse())
+    quick = sorted(coarse, key=lambda rules: (-first.score(rules), _cost(rules)))[:_FINALISTS]
+    better = sorted(quick, key=lambda rules: (-second.score(rules), _cost(rules)))
+    return refine(evidence, [*seeds, *better[:_SURVIVORS]])
 
 
 def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize]) -> Found:
     """Climb from ``starts``: change one thing at a time in the best few, while it helps."""
-    pool = Pool(evidence, limit=20_000)
+    pool = Pool(evidence, limit=8_000)
     scored = {rules: pool.score(rules) for rules in starts}
     grown: set[Requantize] = set()
     while True:

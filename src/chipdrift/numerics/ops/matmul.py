@@ -3,43 +3,75 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 
 from chipdrift.numerics.accumulate import product_sums
+from chipdrift.numerics.blockwise import block_products, why_not
 from chipdrift.numerics.products import channel_zero, finish
-from chipdrift.numerics.tensors import OpSpec
-
-Array = np.ndarray[Any, Any]
+from chipdrift.numerics.tensors import Array, OpSpec
 
 
 def matmul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
-    """A (..., M, K) x B (..., K, N) -> (..., M, N); either may be an activation."""
+    """A (..., M, K) x B (..., K, N) -> (..., M, N); either may be an activation, or a vector."""
     a, b = arrays[0], arrays[1]
     assert a is not None and b is not None
-    return finish(spec, *_sums(spec, a, b), None)
+    dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
+    a, b = (a[None] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
+    return _products(spec, a, b, None).squeeze(dropped)
 
 
 def gemm(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
-    """A (M, K) x B (K, N) + optional int32 bias (N,) -> (M, N); alpha and beta must be 1."""
+    """A (M, K) x B (K, N) + optional bias (N,) -> (M, N); alpha and beta must be 1."""
     a, b, bias = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
     assert a is not None and b is not None
     if spec.attributes.get("transA", 0):
         a = a.T
-    if spec.attributes.get("transB", 0):
-        b = b.T
-    return finish(spec, *_sums(spec, a, b), bias)
+    return _products(spec, a, b.T if spec.attributes.get("transB", 0) else b, bias)
 
 
-def _sums(spec: OpSpec, a: Array, b: Array) -> tuple[Array, Array]:
-    return product_sums(
-        a,
-        b,
-        int(spec.quant(0).zero_point),
-        channel_zero(spec.quant(1)),
-        spec.rules.accumulator,
-    )
+def _products(spec: OpSpec, a: Array, b: Array, bias: Array | None) -> Array:
+    w = spec.quant(1)
+    if w.block_size:
+        turned = bool(spec.attributes.get("transB", 0))
+        scale, zero = (w.scale.T, w.zero_point.T) if turned else (w.scale, w.zero_point)
+        return block_products(spec, a, b, scale, zero)
+    x_zero = int(spec.quant(0).zero_point)
+    sums = product_sums(a, b, x_zero, channel_zero(w), spec.rules.accumulator)
+    return finish(spec, *sums, bias)
+
+
+def _limit(spec: OpSpec) -> str | None:
+    x, w = spec.operands[0].quant, spec.operands[1].quant
+    turned = spec.op == "Gemm" and bool(spec.attributes.get("transB", 0))
+    if x is None or w is None:
+        return f"input {0 if x is None else 1} has no quantizer"
+    if not x.per_tensor:
+        return "its first input has more than one scale"
+    if spec.op == "Gemm":
+        if any(spec.attributes.get(key, 1.0) != 1.0 for key in ("alpha", "beta")):
+            return "alpha and beta other than 1 have no integer form"
+        if (reason := _bias_limit(spec, turned)) is not None:
+            return reason
+    if w.block_size:
+        return why_not(spec, 1 if turned else 0)
+    if w.axis is not None:
+        held = spec.operands[1].constant
+        if held is None or w.axis % held.ndim != (0 if turned else held.ndim - 1):
+            return f"its weights have scales along axis {w.axis}, not along the output's channels"
+    return None
+
+
+def _bias_limit(spec: OpSpec, turned: bool) -> str | None:
+    bias = spec.operands[2] if len(spec.operands) > 2 else None
+    if bias is None or (bias.constant is None and bias.quant is None):
+        return None
+    if bias.constant is None:
+        return "its bias comes at run time"
+    held = spec.operands[1].constant
+    outputs = 0 if held is None else held.shape[0 if turned else 1]
+    if bias.constant.size not in (1, outputs):
+        return f"its bias has {bias.constant.size} values, not one for each output channel"
+    return None
 
 
 OPS = {"MatMul": matmul, "Gemm": gemm}
+LIMITS = {"MatMul": _limit, "Gemm": _limit}

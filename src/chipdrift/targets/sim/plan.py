@@ -15,7 +15,8 @@ from chipdrift.numerics.ops import reference_ops, refusal
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.quantize import dequantize
 from chipdrift.numerics.tensors import Operand, OpSpec, Quant
-from chipdrift.targets.sim.weights import bias_integers, transformed
+from chipdrift.targets.sim.halves import takes
+from chipdrift.targets.sim.weights import bias_integers, real_weights, transformed, weight_axes
 
 Array = np.ndarray[Any, Any]
 
@@ -60,11 +61,12 @@ class DequantizeUnit:
 
 @dataclass(frozen=True, eq=False)
 class FloatUnit:
-    """A node that runs in float, and why."""
+    """A node that runs in float, and why; ``small``: under the profile's rules for small floats."""
 
     step: Step
     inputs: tuple[str, ...]
     reason: str
+    small: bool = False
 
 
 Unit = IntegerUnit | QuantizeUnit | DequantizeUnit | FloatUnit
@@ -113,12 +115,32 @@ class _Planner:
         if step.op == _DEQUANTIZE:
             return DequantizeUnit(step, step.inputs[0], name, self._quant(step, step.inputs[0]))
         if step.op != _QUANTIZE:
-            reason = self._why_float(step)
-            return FloatUnit(step, tuple(i for i in step.inputs if i), reason)
+            return self._float(step)
         found = self._integer(step)
         if isinstance(found, IntegerUnit):
             return found
         return QuantizeUnit(step, step.inputs[0], name, self._quant(step, name))
+
+    def _float(self, step: Step) -> FloatUnit:
+        reason = self._why_float(step)
+        refused = takes(step, self.program, self.profile.floats)
+        kinds = {self.program.dtypes.get(name) for name in step.inputs if name}
+        if self.profile.floats is not None and "float16" in kinds:
+            reason = f"{refused}: onnxruntime's CPU kernel computes it in float16"
+        self._encode(step)
+        return FloatUnit(step, tuple(i for i in step.inputs if i), reason, refused is None)
+
+    def _encode(self, step: Step) -> None:
+        """Give a product in float the weights that the profile says; who else reads them, too."""
+        rules, name = self.profile.weights, step.inputs[1] if len(step.inputs) > 1 else ""
+        maker = self.makers.get(name)
+        if maker is None or maker.op != _DEQUANTIZE or maker.inputs[0] not in self.constants:
+            return
+        values = self.constants[maker.inputs[0]]
+        changes = rules.format is not None or rules.collapse is not None
+        if changes and weight_axes(step.op, step.attributes, values.ndim) is not None:
+            quant = self._quant(maker, maker.inputs[0])
+            self.constants[name] = real_weights(values, quant, rules, step.op, step.attributes)
 
     def _why_float(self, step: Step) -> str:
         """Why a node whose real-valued output is asked for does not run in integers."""
@@ -217,9 +239,7 @@ class _Planner:
             integers = self.constants[source]
             if index == 2 and step.op in ("Conv", "ConvTranspose", "Gemm"):
                 return self._bias(integers, quant, before), None
-            if index == 1:
-                integers, quant = transformed(integers, quant, self.profile.weights, step.op)
-            return Operand(quant, integers), None
+            return self._weight(step, index, Operand(quant, integers)), None
         if name in self.constants:
             value = self.constants[name]
             if index == 2 and step.op in ("Conv", "ConvTranspose", "Gemm"):
@@ -230,10 +250,19 @@ class _Planner:
             if isinstance(inner[0], Operand) and inner[0].constant is not None:
                 turned = _transpose(inner[0], maker.attributes.get("perm"))
                 if turned is not None:
-                    return turned, None
+                    return self._weight(step, index, turned), None
         if self.program.dtypes.get(name) in _PLAIN:
             return Operand(live=True), name
         return "one of its inputs comes as real numbers, without a quantizer", None
+
+    def _weight(self, step: Step, index: int, held: Operand) -> Operand | str:
+        """Input 1 as the profile holds weights; any other input as it is."""
+        if index != 1 or held.constant is None or held.quant is None:
+            return held
+        made = transformed(
+            held.constant, held.quant, self.profile.weights, step.op, step.attributes
+        )
+        return made if isinstance(made, str) else Operand(made[1], made[0])
 
     def _bias(self, values: Array, quant: Quant | None, before: list[Operand]) -> Operand | str:
         x, w = before[0].quant, before[1].quant

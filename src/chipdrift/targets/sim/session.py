@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.quantize import dequantize, quantize
 from chipdrift.targets.base import Opened, Session
 from chipdrift.targets.sim.floats import FloatNode
+from chipdrift.targets.sim.halves import HalfNode
 from chipdrift.targets.sim.plan import (
     DequantizeUnit,
     FloatUnit,
@@ -44,7 +46,7 @@ class SimSession(Session):
         self._steps = [self._compile(unit, fast) for unit in self._plan.units]
 
     def opened(self) -> Opened:
-        """Integer units are ``npu``, float nodes and conversions in real numbers ``cpu``."""
+        """Integer units and products of small floats under rules are ``npu``, the rest ``cpu``."""
         nodes: list[tuple[str, str, str]] = []
         reasons: dict[str, str] = {}
         for unit in self._plan.units:
@@ -53,8 +55,9 @@ class SimSession(Session):
                     if unit.spec.op != "Requantize":
                         nodes.append(("npu", step.name, step.op))
             else:
-                nodes.append(("cpu", unit.step.name, unit.step.op))
-                if isinstance(unit, FloatUnit):
+                small = isinstance(unit, FloatUnit) and unit.small
+                nodes.append(("npu" if small else "cpu", unit.step.name, unit.step.op))
+                if isinstance(unit, FloatUnit) and not small:
                     reasons[unit.step.name] = unit.reason
         return Opened(tuple(nodes), reasons=reasons)
 
@@ -77,15 +80,23 @@ class SimSession(Session):
             return self._integer(unit, fast)
         constants = self._plan.constants
         if isinstance(unit, FloatUnit):
-            node = FloatNode(unit.step, self._program, constants)
+            floats = self._profile.floats
+            node: HalfNode | FloatNode = FloatNode(unit.step, self._program, constants)
+            if unit.small and floats is not None:
+                node = HalfNode(unit.step, constants, floats)
             names = [name for name in unit.inputs if name not in constants]
             return lambda values: values.update(node.run({n: values[n] for n in names}))
         if isinstance(unit, QuantizeUnit):
             rules, quant, seed = self._profile.input, unit.quant, self._profile.seed
+            quantized = partial(quantize, quant=quant, rules=rules, seed=seed)
+            if fast:
+                from chipdrift.numerics.fast import compile_quantize
+
+                quantized = compile_quantize(quant, rules, seed)
 
             def to_integers(values: dict[str, Array]) -> None:
                 source = values[unit.source] if unit.source in values else constants[unit.source]
-                values[unit.output] = quantize(source, quant, rules, seed)
+                values[unit.output] = quantized(source)
 
             return to_integers
 
