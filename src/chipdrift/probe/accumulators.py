@@ -26,17 +26,24 @@ _BLOCKS = (2, 4, 8, 16, 32, 64, 128, 256)
 # Sums of 8-bit products that reach beyond 16, 24 and 32 bits.
 _DEPTHS = (2, 4, 8, 32, 256, 1024)
 _DEEP = 70_000
+# Sums that deep are slow to walk: only the best candidates are asked about them.
+_DEEPER = 24
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """Products in the order of K with the target's answers; ``scale`` is S, the output's middle 128."""
+    """Products in the order of K with the target's answers.
+
+    ``scale`` is S, ``zero`` the output's zero point: 128, and 0 for the deepest sums, whose zero
+    point divided by S would itself not fit 32 bits.
+    """
 
     words: str
     x: Array
     w: Array
     x_zero: int
     scale: float
+    zero: int
     answer: Array
     channels_last: tuple[Array, Array] | None = None
 
@@ -47,7 +54,7 @@ class Question:
             x, w = self.channels_last
         products, correction = product_sums(x, w, self.x_zero, np.zeros(1, np.int64), rules)
         total = fit(products - correction, rules.width, rules.overflow)
-        expected = np.clip(np.rint(total * self.scale) + 128, 0, 255)
+        expected = np.clip(np.rint(total * self.scale) + self.zero, 0, 255)
         return int((np.abs(expected - self.answer) <= _NEAR).sum())
 
 
@@ -80,18 +87,37 @@ def candidates() -> Iterator[Accumulator]:
             yield rules.model_copy(update={"operands": operands, "order": order})
 
 
-def find(questions: list[Question]) -> list[tuple[Accumulator, int]]:
-    """The candidates that explain most, best first and plainest first among equals."""
+@dataclass(frozen=True)
+class Sums:
+    """The accumulators that explain most, plainest first, and how many outputs that is.
+
+    ``shares`` maps "field = value" to the share that the best accumulator with that value explains.
+    """
+
+    rivals: tuple[Accumulator, ...]
+    explained: int
+    asked: int
+    shares: dict[str, float]
+
+
+def find(questions: list[Question]) -> Sums:
+    """The candidates that explain most."""
+    asked = sum(q.answer.size for q in questions)
     shallow = [q for q in questions if q.x.shape[-1] <= _DEPTHS[-1]]
     deep = [q for q in questions if q.x.shape[-1] > _DEPTHS[-1]]
-    scored = [(rules, sum(q.explained(rules) for q in shallow)) for rules in candidates()]
-    best = max(score for _, score in scored)
-    kept = [(rules, score) for rules, score in scored if score == best]
-    if deep:
-        again = [(rules, score + sum(q.explained(rules) for q in deep)) for rules, score in kept[:16]]
-        top = max(score for _, score in again)
-        kept = [entry for entry in again if entry[1] == top]
-    return kept
+    scored = {rules: sum(q.explained(rules) for q in shallow) for rules in candidates()}
+    best = max(scored.values())
+    for rules in [r for r in scored if scored[r] == best][:_DEEPER]:
+        scored[rules] += sum(q.explained(rules) for q in deep)
+    best = max(scored.values())
+    kept = [rules for rules in scored if scored[rules] == best]
+    shares: dict[str, float] = {}
+    for rules, score in scored.items():
+        for name, value in rules.model_dump(mode="json").items():
+            if value != getattr(kept[0], name):
+                key = f"{name} = {value}"
+                shares[key] = max(shares.get(key, 0.0), score / asked)
+    return Sums(tuple(kept), best, asked, shares)
 
 
 def _extremes(rng: np.random.Generator) -> Iterator[tuple[str, Array, Array, int, tuple[int, ...]]]:
@@ -131,14 +157,15 @@ def _ask(
     else:
         flat_x, flat_w, shape = x, w, (x.shape[0], w.shape[1])
     reach = max(1.0, float(np.abs((flat_x - zero) @ flat_w).max()))
-    scale = np.float32(120 / reach)
+    middle = 0 if flat_x.shape[-1] > _DEPTHS[-1] else 128
+    scale = np.float32((120 if middle else 240) / reach)
     x_side = Side("uint8", np.float32(1), zero, shape=x.shape)
     w_side = Side("int8", scale, 0, integers=w)
-    y_side = Side("uint8", np.float32(1), 128, shape=shape)
+    y_side = Side("uint8", np.float32(1), middle, shape=shape)
     attributes = {"kernel_shape": list(kernel)} if kernel else {}
     one = OneOp("Conv" if kernel else "MatMul", [x_side, w_side], y_side, attributes)
     (made,) = asker.ask(one_op_model(one), [{"x0": real(x, x_side)}])
     answer = integers(made, y_side)
     if kernel:
         answer = np.moveaxis(answer, 1, -1).reshape(-1, w.shape[0])
-    return Question(words, flat_x, flat_w, zero, float(scale), answer, last)
+    return Question(words, flat_x, flat_w, zero, float(scale), middle, answer, last)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chipdrift.numerics.profile import Accumulator, Override, Profile, Requantize, Rules
+from chipdrift.probe.accumulators import Sums
 from chipdrift.probe.finding import Finding
 from chipdrift.probe.products import Group, Products
 from chipdrift.probe.settings import Kind
@@ -111,33 +112,35 @@ def _field(group: Group, subject: str, name: str, best: Requantize) -> Finding:
     )
 
 
-def accumulator_findings(
-    found: Sequence[tuple[Accumulator, int]], asked: int, refused: Sequence[str]
-) -> list[Finding]:
+def accumulator_findings(sums: Sums | None, refused: Sequence[str]) -> list[Finding]:
     """What the accumulator is, with what else would explain the sums."""
-    if not found:
-        return [
-            Finding(subject="accumulator", rule="width", words=words) for words in refused
-        ] or [Finding(subject="accumulator", rule="width", words="the target answered no question")]
-    best, explained = found[0]
-    out = []
-    for name in Accumulator.model_fields:
-        values = dict.fromkeys(str(getattr(rules, name)) for rules, _ in found)
-        out.append(
-            Finding(
-                subject="accumulator",
-                rule=name,
-                place=("accumulator", name),
-                value=best.model_dump(mode="json")[name] if explained == asked else None,
-                words="sums that reach beyond 16, 24 and 32 bits"
-                + ("" if explained == asked else f"; best so far: {getattr(best, name)}"),
-                asked=asked,
-                explained=explained,
-                undecided=tuple(values) if len(values) > 1 else (),
+    out: list[Finding] = []
+    if sums is not None:
+        best = sums.rivals[0]
+        for name in Accumulator.model_fields:
+            values = dict.fromkeys(str(getattr(rules, name)) for rules in sums.rivals)
+            ruled = [
+                (key.removeprefix(f"{name} = "), share)
+                for key, share in sums.shares.items()
+                if key.startswith(f"{name} = ") and key.removeprefix(f"{name} = ") not in values
+            ]
+            out.append(
+                Finding(
+                    subject="accumulator",
+                    rule=name,
+                    place=("accumulator", name),
+                    value=best.model_dump(mode="json")[name]
+                    if sums.explained >= NEARLY * sums.asked
+                    else None,
+                    words="sums that reach beyond 16, 24 and 32 bits"
+                    + ("" if len(values) == 1 else "; no output that was asked for depends on which"),
+                    asked=sums.asked,
+                    explained=sums.explained,
+                    ruled_out=tuple(sorted(ruled, key=lambda entry: -entry[1])[:6]),
+                    undecided=tuple(values) if len(values) > 1 else (),
+                )
             )
-        )
-    out += [Finding(subject="accumulator", rule="refused", words=words) for words in refused]
-    return out
+    return out + [Finding(subject="accumulator", rule="refused", words=words) for words in refused]
 
 
 def build_profile(name: str, description: str, parts: dict[str, Any], rules: list[Override]) -> Profile:

@@ -14,6 +14,7 @@ from chipdrift.numerics.profiles import parse_profile
 from chipdrift.probe.accumulators import ask_sums, find
 from chipdrift.probe.ask import Asker
 from chipdrift.probe.assemble import (
+    NEARLY,
     accumulator_findings,
     build_profile,
     product_findings,
@@ -71,13 +72,13 @@ def run_probe(
         findings += probe_repeat(asker, np.random.default_rng([seed, 2]))
         tell("the accumulator's width and overflow")
         sums, refused = ask_sums(asker, np.random.default_rng([seed, 3]))
-        accumulators = find(sums) if sums else []
-        asked = sum(question.answer.size for question in sums)
-        findings += accumulator_findings(accumulators, asked, refused)
+        accumulators = find(sums) if sums else None
+        findings += accumulator_findings(accumulators, refused)
         products = probe_products(asker, np.random.default_rng([seed, 4]), kinds, widths, tell)
         findings += product_findings(products)
-        complete = [rules for rules, explained in accumulators if explained == asked]
-        overrides, notes = product_rules(products, complete)
+        known = accumulators is not None and accumulators.explained >= NEARLY * accumulators.asked
+        best = accumulators.rivals[:1] if accumulators is not None and known else ()
+        overrides, notes = product_rules(products, best)
         overrides += _more(asker, seed, tell, findings)
         models, inputs = asker.models, asker.inputs
         opened = dict(asker.opened.versions) if asker.opened else {}

@@ -55,18 +55,24 @@ def find_requantize(evidence: Sequence[Evidence], seeds: Sequence[Requantize] = 
     coarse = list(_coarse())
     quick = sorted(coarse, key=lambda rules: (-first.score(rules), _cost(rules)))[:_FINALISTS]
     better = sorted(quick, key=lambda rules: (-second.score(rules), _cost(rules)))
-    return refine(evidence, [*seeds, *better[:_SURVIVORS]])
+    found = refine(evidence, [*seeds, *better[:_SURVIVORS]])
+    if found.explained < found.asked:
+        # A wrong hill: more starts, and more of them followed.
+        found = refine(evidence, [found.rules, *better[: 4 * _SURVIVORS]], 4 * _BEAM)
+    return found
 
 
-def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize]) -> Found:
+def refine(
+    evidence: Sequence[Evidence], starts: Sequence[Requantize], beam: int = _BEAM
+) -> Found:
     """Climb from ``starts``: change one thing at a time in the best few, while it helps."""
     pool = Pool(evidence, limit=8_000)
     scored = {rules: pool.score(rules) for rules in starts}
     grown: set[Requantize] = set()
     while True:
         ranked = sorted(scored, key=lambda r: (-scored[r], _cost(r)))
-        fresh = [rules for rules in ranked[:_BEAM] if rules not in grown]
-        if not fresh:
+        fresh = [rules for rules in ranked[:beam] if rules not in grown]
+        if not fresh or (beam > _BEAM and scored[ranked[0]] == pool.size):
             break
         for rules in fresh:
             grown.add(rules)
@@ -126,7 +132,9 @@ def _multipliers() -> list[dict[str, Any]]:
 def _drops() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{}]
     simple = [{"drop": drop} for drop in range(1, 17)] + [{"keep": keep} for keep in range(13)]
-    found += [{**drop, "drop_rounding": how} for drop in simple for how in ("FLOOR", "MIDPOINT")]
+    found += [
+        {**drop, "drop_rounding": how} for drop in simple for how in ("FLOOR", "HALF_UP", "MIDPOINT")
+    ]
     for drop in (4, 8, 16):
         apart = {"drop": drop, "parts": "apart"}
         found.append(apart)
@@ -143,8 +151,10 @@ def _coarse() -> Iterator[Requantize]:
             yield Requantize(
                 scale="float32", zero_point=zero, rounding=rounding, **multiplier, **drop
             )
-    for drop, bits in itertools.product(_drops()[:1], range(8, 32)):
-        yield Requantize(scale="float32", multiplier="significand", bits=bits, steps="double", **drop)
+    for zero, bits in itertools.product(("output", "accumulator"), range(6, 32)):
+        yield Requantize(
+            scale="float32", multiplier="significand", bits=bits, steps="double", zero_point=zero
+        )
 
 
 def _neighbours(rules: Requantize) -> Iterator[Requantize]:
@@ -157,9 +167,13 @@ def _neighbours(rules: Requantize) -> Iterator[Requantize]:
         for how in ("HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO")
     ]
     apart: list[dict[str, Any]] = [{}]
-    if rules.parts == "apart":
+    if rules.drop and rules.steps == "single":
         cuts = ("FLOOR", "HALF_UP", "TOWARD_ZERO")
-        apart = [{"correction_drop": a, "bias_drop": b} for a in cuts for b in cuts]
+        apart += [
+            {"parts": "apart", "correction_drop": a, "bias_drop": b} for a in cuts for b in cuts
+        ]
+    if rules.parts == "apart":
+        apart.append({"parts": "together"})
     changes += [
         {"scale": s, **b, **a} for s, b, a in itertools.product(scale, bias, apart)
     ]
@@ -169,10 +183,27 @@ def _neighbours(rules: Requantize) -> Iterator[Requantize]:
     if rules.steps == "single":
         changes += [{"rounding": how} for how in _ROUNDINGS]
     changes += _multipliers()
+    changes += [
+        {field: bits, "drop_rounding": how}
+        for field in ("drop", "keep")
+        for bits in range(13)
+        for how in _DROP_ROUNDINGS
+    ]
+    if rules.multiplier == "significand":
+        changes += [{"steps": "double"}, {"steps": "single"}]
+        changes += [
+            {"bits": (rules.bits or 0) + more, "keep": keep}
+            for more in (-2, -1, 1, 2)
+            for keep in (None, *range(13))
+        ]
     for change in changes:
         merged = {**rules.model_dump(exclude_unset=True), **change}
         if "multiplier" in change and "bits" not in change:
             merged.pop("bits", None)
+        if not 1 <= (merged.get("bits") or 1) <= 31:
+            continue
+        if merged.get("parts") == "apart" and not merged.get("drop"):
+            merged["parts"] = "together"
         if merged.get("steps") == "double":
             if merged.get("multiplier") != "significand":
                 continue
