@@ -126,16 +126,51 @@ class Function(Record):
 
 
 class Elementwise(Record):
-    """How Add, Sub, Mul and the pools bring inputs to the output's scale (N30 to N35)."""
+    """How Add, Sub, Mul, the pools and bare changes of a quantizer reach the output's scale (N30 to N35).
+
+    The rest is for ``fixed_point``. Every factor (input scale / output scale, made by the arithmetic
+    ``scale``) is a whole number of units ``2**-sh``, halves to even: ``bits`` of them for the ``leading``
+    number, which is the ``largest`` factor, the ``sum`` of all, or ``one``; ``sh`` is at most
+    ``fraction``.
+
+    ``zero_step``: what the zero points contribute is rounded by ``zero_rounding`` to multiples of
+    that many units; ``zero_width``: in those multiples it is an integer of so many bits, and wraps.
+    ``guard``: sums are rounded, halves up, to ``guard`` bits behind the point before ``rounding``,
+    to one less for every doubling of the largest factor beyond 1, not below 3; ``parts``: the sum,
+    or the products and the zero points' share ``apart``, both counted from the range's middle.
+    """
 
     arithmetic: Literal["exact", "float32", "fixed_point"] = "float32"
     bits: int | None = Field(default=None, ge=1, le=31)
+    scale: Literal["exact", "float32"] = "exact"
+    leading: Literal["largest", "sum", "one"] = "largest"
+    fraction: int | None = Field(default=None, ge=1, le=31)
+    zero_step: int = Field(default=1, ge=1, le=2**20)
+    zero_rounding: Literal["HALF_UP", "FLOOR"] = "HALF_UP"
+    zero_width: Literal[16, 32] | None = None
+    guard: int | None = Field(default=None, ge=0, le=31)
+    parts: Literal["together", "apart"] = "together"
     rounding: Rounding = Rounding.HALF_EVEN
 
     @model_validator(mode="after")
     def _consistent(self) -> Elementwise:
         if (self.arithmetic == "fixed_point") != (self.bits is not None):
             raise ValueError('arithmetic = "fixed_point" and bits go together')
+        of_fixed = set(Elementwise.model_fields) - {"arithmetic", "bits", "rounding"}
+        given = sorted(
+            name for name in of_fixed if getattr(self, name) != type(self).model_fields[name].default
+        )
+        if self.arithmetic != "fixed_point" and given:
+            raise ValueError(
+                f'{given[0]} contradicts arithmetic = "{self.arithmetic}", which has no use for it; '
+                'use arithmetic = "fixed_point" with bits, or remove it'
+            )
+        if self.zero_step & (self.zero_step - 1):
+            raise ValueError(f"zero_step = {self.zero_step} is no power of two, say 256")
+        if self.parts == "apart" and self.guard is None:
+            raise ValueError('parts = "apart" needs guard, the bits to which each part is rounded')
+        if self.zero_width is not None and self.guard is not None:
+            raise ValueError("zero_width and guard exclude each other: no formula has both")
         return self
 
 
@@ -202,9 +237,16 @@ class Weights(Record):
 
 
 class Fusion(Record):
-    """What is computed in one requantization and what in steps (N70 to N73)."""
+    """What is computed in one requantization and what in steps (N70 to N72).
 
-    activation: Literal["fused", "steps"] = "fused"
+    ``as_written`` follows the model's own quantizers. ``activation = "fused"`` leaves out the
+    quantizer between a product or sum and the Relu or Clip behind it; ``batch_norm = "fused"``
+    takes a BatchNormalization behind a Conv or Gemm into its scales and bias, instead of computing
+    it in float32.
+    """
+
+    activation: Literal["as_written", "fused"] = "as_written"
+    batch_norm: Literal["as_written", "fused"] = "as_written"
 
 
 class Fallback(Record):

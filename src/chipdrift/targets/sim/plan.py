@@ -15,6 +15,7 @@ from chipdrift.numerics.ops import reference_ops, refusal
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.quantize import dequantize
 from chipdrift.numerics.tensors import Operand, OpSpec, Quant
+from chipdrift.targets.sim.fusion import fold_batch_norm
 from chipdrift.targets.sim.halves import takes
 from chipdrift.targets.sim.weights import bias_integers, real_weights, transformed, weight_axes
 
@@ -24,6 +25,8 @@ _QUANTIZE, _DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 _CLAMPS = ("Relu", "Clip")
 # Indices, shapes and conditions: what needs no quantizer.
 _PLAIN = frozenset({"int64", "int32", "bool"})
+# What a BatchNormalization behind it is fused into.
+_NORMED = frozenset({"Conv", "Gemm"})
 # What a Relu or Clip behind it is fused into.
 _FUSES = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm", "Add", "Mul", "Sub"})
 
@@ -169,12 +172,19 @@ class _Planner:
             clamp = limits
             before = self.makers.get(step.inputs[0])
             alone = len(self.readers[step.inputs[0]]) == 1
-            if before is not None and before.op in _FUSES and alone:
+            norms = self.profile.fusion.batch_norm == "fused" and before is not None
+            fuses = _FUSES | ({"BatchNormalization"} if norms else set())
+            if before is not None and before.op in fuses and alone:
                 step, fused = before, (step,)
             elif before is not None and self.profile.fusion.activation == "fused":
                 inner = self._behind(before)
                 if inner is not None:
                     step, fused = inner, (step,)
+        norm: Step | None = None
+        if step.op == "BatchNormalization" and self.profile.fusion.batch_norm == "fused":
+            inner = self.makers.get(step.inputs[0])
+            if inner is not None and inner.op in _NORMED and len(self.readers[step.inputs[0]]) == 1:
+                norm, step, fused = step, inner, (step, *fused)
         if step.op in self.profile.fallback.ops:
             return f"the profile sends {step.op} to the CPU"
         if step.op not in reference_ops() or step.domain not in ("", "com.microsoft"):
@@ -189,6 +199,11 @@ class _Planner:
             operands.append(operand)
             if runtime:
                 names.append(runtime)
+        if norm is not None:
+            folded = self._folded(operands, norm, step)
+            if isinstance(folded, str):
+                return folded
+            operands = folded
         spec = OpSpec(
             op=step.op,
             node=step.name,
@@ -211,6 +226,25 @@ class _Planner:
         if refused is not None:
             return refused
         return IntegerUnit(step, spec, tuple(names), quantize.outputs[0], fused)
+
+    def _folded(self, operands: list[Operand], norm: Step, step: Step) -> list[Operand] | str:
+        """The operands of ``step`` with the BatchNormalization behind it in them, or why not."""
+        parameters = [self._real(name) for name in norm.inputs[1:5]]
+        if any(values is None for values in parameters):
+            return "its BatchNormalization's parameters are not constants"
+        if step.op == "Gemm" and not step.attributes.get("transB", 0):
+            return "its weights have the output channels last"
+        known = [values for values in parameters if values is not None]
+        return fold_batch_norm(operands, known, float(norm.attributes.get("epsilon", 1e-5)))
+
+    def _real(self, name: str) -> Array | None:
+        """A constant's real values, through its DequantizeLinear where it has one."""
+        if name in self.constants:
+            return self.constants[name]
+        maker = self.makers.get(name)
+        if maker is None or maker.op != _DEQUANTIZE or maker.inputs[0] not in self.constants:
+            return None
+        return dequantize(self.constants[maker.inputs[0]], self._quant(maker, maker.inputs[0]))
 
     def _behind(self, dequantize: Step) -> Step | None:
         """The op behind ``Q -> DQ`` that only one Relu or Clip reads, for a fusing profile."""

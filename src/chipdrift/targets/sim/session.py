@@ -88,7 +88,7 @@ class SimSession(Session):
             return lambda values: values.update(node.run({n: values[n] for n in names}))
         if isinstance(unit, QuantizeUnit):
             rules, quant, seed = self._profile.input, unit.quant, self._profile.seed
-            quantized = partial(quantize, quant=quant, rules=rules, seed=seed)
+            quantized: Callable[[Array], Array] = partial(quantize, quant=quant, rules=rules, seed=seed)
             if fast:
                 from chipdrift.numerics.fast import compile_quantize
 
