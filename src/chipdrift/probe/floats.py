@@ -78,6 +78,12 @@ def _numbers(rng: np.random.Generator) -> Iterator[tuple[str, Array, Array]]:
     """What is asked, the questions that part most first."""
     yield "one product", *_halves(_random(rng, (64, 1), -3, 3), _random(rng, (1, 24), -3, 3))
     yield "24 products, most of which cancel", *_paired(rng, 24, (0, 4), (-5, 0), 9)
+    # 2049 is half way between float16 numbers, and the third product decides: who has seen it?
+    small = np.ldexp(rng.choice([-1.0, 1.0], (1, 24)), rng.integers(-10, 5, (1, 24)))
+    even = 2.0 * rng.integers(1024, 2047, (1, 24))
+    parts = np.concatenate([even, rng.choice([-1.0, 1.0], (1, 24)), small])
+    scaled = np.ldexp([[1.0, 1.0, 2.0**-10]], -np.arange(4)[:, None])
+    yield "sums next to half way", *_halves(scaled, parts)
     # More than three of the largest blocks: up to there pairs of blocks are blocks of pairs.
     yield "900 products, most of which cancel", *_paired(rng, 900, (0, 4), (-5, 0), 430, 8)
     low, high = _random(rng, (24, 8), -24, -12), _random(rng, (8, 24), -6, 6)
@@ -161,9 +167,12 @@ def _cores() -> Iterator[dict[str, Any]]:
     for block, within in itertools.product(_BLOCKS, ("sequential", "pairwise")):
         if block > 2 or within == "sequential":  # of two there is one sum
             orders.append({"order": "blocks", "block": block, "within": within})
-    for accumulate, products in itertools.product((32, 16, "exact", 64), ("exact", "float16")):
-        for order in orders[:1] if accumulate == "exact" else orders:
-            yield {"accumulate": accumulate, "products": products, **order}
+    widths: tuple[Any, ...] = (32, 16, "exact", 64)
+    for accumulate, products in itertools.product(widths, ("exact", "float16")):
+        steps = ("single", "double") if accumulate in ("exact", 64) else ("single",)
+        chosen = orders[:1] if accumulate == "exact" else orders
+        for order, step in itertools.product(chosen, steps):
+            yield {"accumulate": accumulate, "products": products, "steps": step, **order}
 
 
 def _search(questions: Sequence[Question]) -> Scored:
@@ -177,7 +186,7 @@ def _search(questions: Sequence[Question]) -> Scored:
         if core["accumulate"] != 16 or how is _OUTPUTS[0]:  # see _with_free_output
             scores[SmallFloat(output=how, **core)] = (0, 0)
     # Where nothing overflows and nothing is subnormal these two rules say nothing.
-    plain = questions[:3]
+    plain = questions[:4]
     alive = list(scores)
     for question in plain:
         alive = _round(alive, question, scores)
@@ -187,7 +196,7 @@ def _search(questions: Sequence[Question]) -> Scored:
         other = rules.model_copy(update={"subnormals": subnormals, "overflow": overflow})
         scores.setdefault(other, scores[rules])
         alive += [other] if other not in alive else []
-    for question in questions[3:]:
+    for question in questions[4:]:
         alive = _round(alive, question, scores)
     return scores
 
@@ -220,6 +229,8 @@ def _fields(tied: Sequence[SmallFloat], scores: Scored, best: int, asked: int) -
         if name in ("block", "within") and chosen["order"] != "blocks":
             continue
         if name == "within" and chosen["block"] == 2:
+            continue
+        if name == "steps" and chosen["accumulate"] in (16, 32):
             continue
         values = dict.fromkeys(_shown(rules, name) for rules in tied)
         others: dict[str, float] = {}
@@ -268,7 +279,7 @@ def _convolution(
 ) -> Iterator[Finding]:
     """Whether a 1x1 convolution sums its channels as MatMul sums its inner dimension."""
     asked = explained = 0
-    for question in [*questions[1:3], *questions[-4:]]:
+    for question in [*questions[1:4], *questions[-4:]]:
         try:
             answer = _ask(asker, "Conv", question.a, question.b)
         except NoAnswerError as error:

@@ -30,7 +30,7 @@ KINDS: tuple[Kind, ...] = (
 _SETTINGS = 8
 _ROUNDS = 10
 _VAIN = 5
-_DRAWS = 80
+_DRAWS = 36
 
 
 @dataclass
@@ -115,13 +115,15 @@ def _place(groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence])
             group.evidence = together
             _take(group, found)
             return
+    if looks_stochastic(evidence):
+        asked = sum(entry.answer.size for entry in evidence)
+        words = "each output is one of its two neighbours, in proportion to the fraction"
+        rules = Requantize(rounding=Rounding.STOCHASTIC)
+        groups.append(Group(bits, [kind], evidence, [rules], asked, asked, {}, words))
+        return
     found = find_requantize(evidence, [group.rivals[0] for group in groups])
     group = Group(bits, [kind], evidence, [], 0, 0, {})
     _take(group, found)
-    if not group.complete and looks_stochastic(evidence):
-        group.rivals = [Requantize(rounding=Rounding.STOCHASTIC)]
-        group.explained = group.asked
-        group.words = "each output is one of its two neighbours, in proportion to the fraction"
     groups.append(group)
 
 
@@ -141,7 +143,7 @@ def _settle(
         if len(group.rivals) < 2 or vain == _VAIN:
             return
         kind = group.kinds[int(rng.integers(len(group.kinds)))]
-        setting, parted = _parting(rng, kind, group.bits, group.rivals[:16])
+        setting, parted = _parting(rng, kind, group.bits, group.rivals[:8])
         if not parted:
             vain += 1
             continue
@@ -180,7 +182,7 @@ def _parting(
     """
     best: tuple[int, Setting] | None = None
     for index in range(_DRAWS):
-        wish = replace(_wish(kind, bits, int(rng.integers(8)) if index % 3 else 3), rows=196)
+        wish = replace(_wish(kind, bits, int(rng.integers(8)) if index % 3 else 3), rows=100)
         setting = random_setting(rng, wish)
         if best is not None and not wish.dyadic and not _constants_part(setting, rivals):
             continue
