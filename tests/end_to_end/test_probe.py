@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.random_profiles import differing, random_profile, written
 
 from chipdrift.numerics.profile import Accumulator, Override, Profile
 from chipdrift.numerics.profiles import get_profile
@@ -19,6 +18,7 @@ from chipdrift.probe.inputs import probe_input
 from chipdrift.probe.products import Products, probe_products
 from chipdrift.probe.toml import profile_toml
 from chipdrift.targets import Target, get_target
+from support.random_profiles import differing, random_profile, written
 
 
 def reference(name: str) -> Target:

@@ -50,8 +50,9 @@ def random_requantize(rng: np.random.Generator) -> Requantize:
             fields["correction_drop"] = rng.choice(["FLOOR", "HALF_UP", "TOWARD_ZERO"])
             fields["bias_drop"] = rng.choice(["FLOOR", "HALF_UP", "TOWARD_ZERO"])
         try:
-            return Requantize.model_validate({k: str(v) if isinstance(v, np.str_) else v
-                                              for k, v in fields.items()})
+            return Requantize.model_validate(
+                {k: str(v) if isinstance(v, np.str_) else v for k, v in fields.items()}
+            )
         except ValueError:
             continue
 
@@ -78,7 +79,7 @@ def written(profile: Profile) -> str:
 
 
 def differing(profile: Profile, products: Products, rng: np.random.Generator) -> int:
-    """On how many outputs of settings that the probe never saw the found rules part from the true."""
+    """On how many outputs of unseen settings the found rules part from the true ones."""
     parted = 0
     for group in products.groups:
         for index, kind in enumerate(group.kinds * 4):
@@ -98,9 +99,7 @@ def _made(entry, rules):  # type: ignore[no-untyped-def]
     from chipdrift.numerics.requantize import channels, requantize, scales
 
     factors = scales(entry.x_scale, entry.w_scale, entry.y_scale, rules.scale)
-    constants = channels(
-        factors, entry.bias, entry.x_scale, entry.w_scale, entry.zero_point, rules
-    )
+    constants = channels(factors, entry.bias, entry.x_scale, entry.w_scale, entry.zero_point, rules)
     return requantize(
         entry.products, entry.correction, constants, entry.zero_point, entry.low, entry.high,
         Accumulator(), rules,

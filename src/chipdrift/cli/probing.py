@@ -1,4 +1,4 @@
-"""``chipdrift probe`` and ``chipdrift profiles``: a target's arithmetic, and what is known of it."""
+"""``chipdrift probe`` and ``chipdrift profiles``: a target's arithmetic, found and known."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def probe(
             "v69.md). Several: a folder.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same questions.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", min=0, help="The same seed, the same questions.")
+    ] = 0,
     timeout: Annotated[
         float, typer.Option("--timeout", min=1, help="Seconds that one question may take.")
     ] = 120.0,
@@ -159,7 +161,9 @@ def _print(result: ProbeResult) -> None:
     for subject in dict.fromkeys(f.subject for f in result.findings):
         found = [f for f in result.findings if f.subject == subject]
         known = [
-            f"{f.rule} {f.value}" for f in found if f.value is not None and not _dull(f.rule, f.value)
+            f"{f.rule} {f.value}"
+            for f in found
+            if f.value is not None and not _dull(f.rule, f.value)
         ]
         unknown = [
             f"{f.rule} unknown ({f.words})" for f in found if f.value is None and f.rule != "keep"

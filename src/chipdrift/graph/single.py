@@ -68,7 +68,9 @@ def one_op_model(one: OneOp) -> bytes:
 
     def constant(name: str, array: Array, dtype: str) -> str:
         if dtype in ("int4", "uint4"):
-            tensor = helper.make_tensor(name, _TYPES[dtype], array.shape, array.reshape(-1).tolist())
+            tensor = helper.make_tensor(
+                name, _TYPES[dtype], array.shape, array.reshape(-1).tolist()
+            )
         else:
             tensor = numpy_helper.from_array(np.ascontiguousarray(array, dtype), name)
         constants.append(tensor)
@@ -79,7 +81,7 @@ def one_op_model(one: OneOp) -> bytes:
         zero = np.asarray(side.zero_point)
         return [scale, constant(f"{name}_zero", zero, side.dtype)]
 
-    def axis(side: Side) -> dict[str, int]:
+    def axis(side: Side) -> dict[str, Any]:
         return {} if side.axis is None else {"axis": side.axis}
 
     for index, side in enumerate(one.inputs):
@@ -92,7 +94,9 @@ def one_op_model(one: OneOp) -> bytes:
                 continue
             inputs = [held, *quantizer(name, side)]
             nodes.append(
-                helper.make_node("DequantizeLinear", inputs, [f"{name}_real"], f"{name}_dq", **axis(side))
+                helper.make_node(
+                    "DequantizeLinear", inputs, [f"{name}_real"], f"{name}_dq", **axis(side)
+                )
             )
             names.append(f"{name}_real")
             continue
@@ -102,9 +106,13 @@ def one_op_model(one: OneOp) -> bytes:
             names.append(name)
             continue
         quant = quantizer(name, side)
-        nodes.append(helper.make_node("QuantizeLinear", [name, *quant], [f"{name}_int"], f"{name}_q"))
         nodes.append(
-            helper.make_node("DequantizeLinear", [f"{name}_int", *quant], [f"{name}_real"], f"{name}_dq")
+            helper.make_node("QuantizeLinear", [name, *quant], [f"{name}_int"], f"{name}_q")
+        )
+        nodes.append(
+            helper.make_node(
+                "DequantizeLinear", [f"{name}_int", *quant], [f"{name}_real"], f"{name}_dq"
+            )
         )
         names.append(f"{name}_real")
     for position, array in sorted(one.plain.items()):

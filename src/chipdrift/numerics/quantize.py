@@ -36,13 +36,16 @@ def quantize(values: Array, quant: Quant, rules: Input, seed: int = 0) -> Array:
     scale = spread(quant.scale, quant, values.ndim).astype(dtype)
     zero = spread(quant.zero_point, quant, values.ndim)
     with np.errstate(over="ignore", invalid="ignore"):
-        ratio = values.astype(dtype) / scale
+        ratio: Array = np.divide(values.astype(dtype), scale)
         noise = None
         if rules.rounding is Rounding.STOCHASTIC:
             noise = noise_of(seed, 0, np.arange(values.size).reshape(values.shape))
-        steps = round_float(np.nan_to_num(ratio, nan=0.0, posinf=3e9, neginf=-3e9), rules.rounding, noise)
+        steps = round_float(
+            np.nan_to_num(ratio, nan=0.0, posinf=3e9, neginf=-3e9), rules.rounding, noise
+        )
     steps = np.clip(steps, -(2.0**31), 2.0**31).astype(np.int64)
-    return np.clip(steps + zero, quant.low, quant.high).astype(quant.storage)
+    integers: Array = np.clip(steps + zero, quant.low, quant.high).astype(quant.storage)
+    return integers
 
 
 def dequantize(values: Array, quant: Quant) -> Array:
@@ -55,4 +58,5 @@ def dequantize(values: Array, quant: Quant) -> Array:
     else:
         scale = spread(quant.scale, quant, values.ndim)
         zero = spread(quant.zero_point, quant, values.ndim)
-    return ((values.astype(np.int64) - zero).astype(np.float32) * scale).astype(np.float32)
+    real: Array = ((values.astype(np.int64) - zero).astype(np.float32) * scale).astype(np.float32)
+    return real

@@ -69,8 +69,8 @@ def channels(
     if rules.bias == "float32":
         real = float32_bias(whole, x_scale, w_scale)
         if rules.zero_point == "accumulator":
-            inner = [np.float32(zero_point) / np.float32(float(f)) for f in factors]
-            real = np.asarray(inner, np.float32) + real
+            joined = [np.float32(zero_point) / np.float32(float(f)) for f in factors]
+            real = np.asarray(joined, np.float32) + real
         return [
             Channel(f, _to_integer(value, rules.bias_rounding))
             for f, value in zip(factors, real, strict=True)
@@ -187,7 +187,11 @@ def requantize(
 
 
 def _drop(
-    products: Array, correction: Array, channel: Channel, accumulator: Accumulator, rules: Requantize
+    products: Array,
+    correction: Array,
+    channel: Channel,
+    accumulator: Accumulator,
+    rules: Requantize,
 ) -> Array:
     """What is left of the accumulator when its low bits have gone, in units of what is kept."""
     unit = 1 << rules.drop

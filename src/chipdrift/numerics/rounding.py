@@ -77,7 +77,8 @@ def round_float(values: Array, rounding: Rounding, noise: Array | None = None) -
             scaled = fraction.astype(np.float64) * 2.0**_NOISE_BITS
             drawn = _needed(noise).astype(np.float64)
             out = np.where(negative, drawn >= 2.0**_NOISE_BITS - scaled, drawn < scaled)
-    return np.copysign(whole + out.astype(values.dtype), values)
+    rounded: Array = np.copysign(whole + out.astype(values.dtype), values)
+    return rounded
 
 
 def noise_of(seed: int, stream: int, indices: Array) -> Array:
@@ -92,7 +93,8 @@ def noise_of(seed: int, stream: int, indices: Array) -> Array:
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         state ^= state >> np.uint64(31)
-    return state >> np.uint64(64 - _NOISE_BITS)
+    drawn: Array = state >> np.uint64(64 - _NOISE_BITS)
+    return drawn
 
 
 def _needed(noise: Array | None) -> Array:

@@ -72,12 +72,14 @@ def ask_sums(asker: Asker, rng: np.random.Generator) -> tuple[list[Question], li
 def candidates() -> Iterator[Accumulator]:
     """Every accumulator of the family, the plainest first."""
     plain = [
-        Accumulator(width=width, overflow=overflow)
+        Accumulator.model_validate({"width": width, "overflow": overflow})
         for width, overflow in itertools.product((32, 64, 24, 16), ("wrap", "saturate"))
         if (width, overflow) != (64, "saturate")
     ]
     blocks = [
-        Accumulator(width=32, block=block, block_width=width, block_overflow=overflow)
+        Accumulator.model_validate(
+            {"width": 32, "block": block, "block_width": width, "block_overflow": overflow}
+        )
         for block, width, overflow in itertools.product(_BLOCKS, (16, 24), ("saturate", "wrap"))
     ]
     for operands, order in itertools.product(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
@@ -50,7 +50,7 @@ class Asker:
         self._stop()
         self._folder.cleanup()
 
-    def ask(self, model: bytes, feeds: list[Mapping[str, Array]]) -> list[Array]:
+    def ask(self, model: bytes, feeds: Sequence[Mapping[str, Array]]) -> list[Array]:
         """The first output for each feed; raises NoAnswerError."""
         digest = hashlib.sha256(model).hexdigest()[:24]
         path = Path(self._folder.name) / f"{digest}.onnx"

@@ -55,8 +55,7 @@ def product_rules(
         general = "plain" in kernels
         for kernel in [None] if general else kernels:
             notes[f"rule.{len(rules)}"] = words
-            selected = {} if kernel is None else {"kernel": kernel}
-            rules.append(Override(ops=("Conv",), **selected, **shared))
+            rules.append(Override.model_validate({"ops": ("Conv",), "kernel": kernel, **shared}))
         if general and others:
             # One rule for all of them reads better.
             rules[-2:] = [Override(ops=(*others, "Conv"), **shared)]
@@ -96,8 +95,7 @@ def _field(group: Group, subject: str, name: str, best: Requantize) -> Finding:
         rule=name,
         place=("requantize", name),
         value=fields[name] if known else None,
-        words=group.words
-        or "no other value explains as many outputs"
+        words=group.words or "no other value explains as many outputs"
         if len(values) == 1
         else "no output that was asked for depends on which",
         asked=group.asked,
@@ -133,7 +131,11 @@ def accumulator_findings(sums: Sums | None, refused: Sequence[str]) -> list[Find
                     if sums.explained >= NEARLY * sums.asked
                     else None,
                     words="sums that reach beyond 16, 24 and 32 bits"
-                    + ("" if len(values) == 1 else "; no output that was asked for depends on which"),
+                    + (
+                        ""
+                        if len(values) == 1
+                        else "; no output that was asked for depends on which"
+                    ),
                     asked=sums.asked,
                     explained=sums.explained,
                     ruled_out=tuple(sorted(ruled, key=lambda entry: -entry[1])[:6]),
@@ -143,7 +145,9 @@ def accumulator_findings(sums: Sums | None, refused: Sequence[str]) -> list[Find
     return out + [Finding(subject="accumulator", rule="refused", words=words) for words in refused]
 
 
-def build_profile(name: str, description: str, parts: dict[str, Any], rules: list[Override]) -> Profile:
+def build_profile(
+    name: str, description: str, parts: dict[str, Any], rules: list[Override]
+) -> Profile:
     """The profile of all that was found; what is unknown keeps its default."""
     return Profile(
         name=name, description=description, evidence="prediction", rule=tuple(rules), **parts

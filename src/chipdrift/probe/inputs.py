@@ -45,7 +45,7 @@ def probe_input(asker: Asker, rng: np.random.Generator) -> list[Finding]:
     asked = sum(values.size for _, values, _ in cases)
     scores: dict[tuple[str, str], int] = {}
     for rounding, arithmetic in itertools.product(_PLAIN, ("float32", "exact")):
-        rules = Input(rounding=rounding, arithmetic=arithmetic)
+        rules = Input.model_validate({"rounding": rounding, "arithmetic": arithmetic})
         scores[rounding.value, arithmetic] = sum(
             int((quantize(values, _quant(side), rules) == found).sum())
             for side, values, found in cases
@@ -62,7 +62,7 @@ def probe_input(asker: Asker, rng: np.random.Generator) -> list[Finding]:
     equal = [key for key in scores if scores[key] == scores[best]]
     found = []
     for index, rule in enumerate(("rounding", "arithmetic")):
-        values = dict.fromkeys(key[index] for key in equal)
+        same = dict.fromkeys(key[index] for key in equal)
         top = {
             value: max(score for key, score in scores.items() if key[index] == value) / asked
             for value in dict.fromkeys(key[index] for key in scores)
@@ -72,12 +72,12 @@ def probe_input(asker: Asker, rng: np.random.Generator) -> list[Finding]:
                 subject="input",
                 rule=rule,
                 place=("input", rule),
-                value=best[index] if len(values) == 1 and scores[best] >= 0.98 * asked else None,
+                value=best[index] if len(same) == 1 and scores[best] >= 0.98 * asked else None,
                 words="QuantizeLinear of ties, their neighbours and random numbers",
                 asked=asked,
                 explained=scores[best],
-                ruled_out=tuple((v, s) for v, s in top.items() if v not in values),
-                undecided=tuple(values) if len(values) > 1 else (),
+                ruled_out=tuple((v, s) for v, s in top.items() if v not in same),
+                undecided=tuple(same) if len(same) > 1 else (),
             )
         )
     return found

@@ -66,7 +66,11 @@ def difference_page(results: Sequence[ProbeResult]) -> str:
     ]
     keys = list(dict.fromkeys((f.subject, f.rule) for r in results for f in r.findings))
     kept = {(r.target, f.subject, f.rule): f for r in results for f in r.findings}
-    heads = ["what", "rule", *(", ".join(r.target.removeprefix("htp:") for r in g) for g in columns)]
+    heads = [
+        "what",
+        "rule",
+        *(", ".join(r.target.removeprefix("htp:") for r in g) for g in columns),
+    ]
     parted, shared = [], []
     for subject, rule in keys:
         cells = [_cell(kept.get((group[0].target, subject, rule))) for group in columns]

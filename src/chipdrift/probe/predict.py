@@ -54,9 +54,7 @@ class Evidence:
     def confirmed(self, rules: Requantize) -> int:
         """How many outputs the reference gets right under ``rules``."""
         factors = scales(self.x_scale, self.w_scale, self.y_scale, rules.scale)
-        constants = channels(
-            factors, self.bias, self.x_scale, self.w_scale, self.zero_point, rules
-        )
+        constants = channels(factors, self.bias, self.x_scale, self.w_scale, self.zero_point, rules)
         made = requantize(
             self.products, self.correction, constants, self.zero_point, self.low, self.high,
             Accumulator(), rules,
@@ -198,19 +196,21 @@ class Pool:
         if rules.multiplier == "float32":
             factor = self._factor(rules)
             scaled = np.ldexp(factor, unit.astype(np.int32)).astype(np.float32)
-            return wide.astype(np.float32) * scaled
+            product: Array = wide.astype(np.float32) * scaled
+            return product
         if rules.multiplier == "fixed_point":
             scaled = np.ldexp(self._factor(rules), (unit + (rules.bits or 0)).astype(np.int32))
             held = np.floor(scaled + _Wide(0.5))
-            return wide * np.ldexp(held, -(rules.bits or 0))
+            fixed: Array = wide * np.ldexp(held, -(rules.bits or 0))
+            return fixed
         held = self._per_channel(
             ("held", rules.scale, rules.multiplier, rules.bits),
             rules,
             lambda c: _long(represent(c.factor, rules)),
             _Wide,
         )
-        product: Array = wide * np.ldexp(held, unit.astype(np.int32))
-        return product
+        exact: Array = wide * np.ldexp(held, unit.astype(np.int32))
+        return exact
 
     def _factor(self, rules: Requantize) -> Array:
         return self._per_channel(("factor", rules.scale), rules, lambda c: _long(c.factor), _Wide)
@@ -294,6 +294,7 @@ def _round(values: Array, rounding: Rounding) -> Array:
             return np.trunc(values)
     low = np.floor(values)
     fraction = values - low
+    up: Array = fraction >= 0.5
     if rounding is Rounding.HALF_AWAY:
-        return low + ((fraction > 0.5) | ((fraction == 0.5) & (values >= 0)))
-    return low + (fraction >= 0.5)
+        up = (fraction > 0.5) | ((fraction == 0.5) & (values >= 0))
+    return np.asarray(low + up)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,8 @@ from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.probe.predict import Evidence, looks_stochastic
 from chipdrift.probe.search import Found, disagreement, find_requantize, holds, refine
 from chipdrift.probe.settings import Kind, Setting, Wish, answers, random_setting
+
+Array = np.ndarray[Any, Any]
 
 KINDS: tuple[Kind, ...] = (
     "gemm",
@@ -199,11 +202,12 @@ def _constants_part(setting: Setting, rivals: Sequence[Requantize]) -> bool:
     for rules in dict.fromkeys(
         rules.model_copy(update={"rounding": Rounding.HALF_EVEN, "keep": None}) for rules in rivals
     ):
-        x, w, y = (side.scale for side in (setting.x_side, setting.w_side, setting.y_side))
-        factors = scales(np.float32(x), np.asarray(w), np.float32(y), rules.scale)  # type: ignore[arg-type]
-        constants = channels(
-            factors, setting.bias, np.float32(x), np.asarray(w), int(setting.y_side.zero_point), rules  # type: ignore[arg-type]
+        x, w, y = (
+            np.asarray(side.scale, np.float32)
+            for side in (setting.x_side, setting.w_side, setting.y_side)
         )
+        factors = scales(x, w, y, rules.scale)
+        constants = channels(factors, setting.bias, x, w, int(setting.y_side.zero_point), rules)
         seen.add(tuple((represent(c.factor, rules), c.addend) for c in constants))
     return len(seen) > 1
 
@@ -236,7 +240,7 @@ def _ask(asker: Asker, setting: Setting) -> Evidence:
     return evidence_of(setting, answers(asker, setting))
 
 
-def evidence_of(setting: Setting, answer: np.ndarray) -> Evidence:  # type: ignore[type-arg]
+def evidence_of(setting: Setting, answer: Array) -> Evidence:
     """A setting with its answers, as the search reads it."""
     zero = int(setting.y_side.zero_point)
     return Evidence(
@@ -244,9 +248,9 @@ def evidence_of(setting: Setting, answer: np.ndarray) -> Evidence:  # type: igno
         products=setting.sums,
         correction=int(setting.x_side.zero_point) * setting.weight_sums,
         bias=setting.bias,
-        x_scale=np.float32(setting.x_side.scale),  # type: ignore[arg-type]
+        x_scale=np.asarray(setting.x_side.scale, np.float32),
         w_scale=np.asarray(setting.w_side.scale, np.float32),
-        y_scale=np.float32(setting.y_side.scale),  # type: ignore[arg-type]
+        y_scale=np.asarray(setting.y_side.scale, np.float32),
         zero_point=zero,
         low=zero if setting.wish.relu else 0,
         high=(1 << setting.wish.bits) - 1,

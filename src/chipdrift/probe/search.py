@@ -62,9 +62,7 @@ def find_requantize(evidence: Sequence[Evidence], seeds: Sequence[Requantize] = 
     return found
 
 
-def refine(
-    evidence: Sequence[Evidence], starts: Sequence[Requantize], beam: int = _BEAM
-) -> Found:
+def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize], beam: int = _BEAM) -> Found:
     """Climb from ``starts``: change one thing at a time in the best few, while it helps."""
     pool = Pool(evidence, limit=8_000)
     scored = {rules: pool.score(rules) for rules in starts}
@@ -82,9 +80,7 @@ def refine(
     return _confirm(scored, pool, evidence)
 
 
-def _confirm(
-    scored: dict[Requantize, int], pool: Pool, evidence: Sequence[Evidence]
-) -> Found:
+def _confirm(scored: dict[Requantize, int], pool: Pool, evidence: Sequence[Evidence]) -> Found:
     asked = sum(entry.answer.size for entry in evidence)
     level = max(scored.values())
     equal = sorted((r for r in scored if scored[r] == level), key=_cost)[:_EQUALS]
@@ -133,13 +129,17 @@ def _drops() -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [{}]
     simple = [{"drop": drop} for drop in range(1, 17)] + [{"keep": keep} for keep in range(13)]
     found += [
-        {**drop, "drop_rounding": how} for drop in simple for how in ("FLOOR", "HALF_UP", "MIDPOINT")
+        {**drop, "drop_rounding": how}
+        for drop in simple
+        for how in ("FLOOR", "HALF_UP", "MIDPOINT")
     ]
     for drop in (4, 8, 16):
         apart = {"drop": drop, "parts": "apart"}
         found.append(apart)
         for keep in range(5, 13):
-            found += [{**apart, "keep": keep, "drop_rounding": how} for how in ("FLOOR", "MIDPOINT")]
+            found += [
+                {**apart, "keep": keep, "drop_rounding": how} for how in ("FLOOR", "MIDPOINT")
+            ]
     return found
 
 
@@ -148,12 +148,24 @@ def _coarse() -> Iterator[Requantize]:
         _drops(), ("output", "accumulator"), _multipliers()
     ):
         for rounding in (Rounding.HALF_UP, Rounding.FLOOR):
-            yield Requantize(
-                scale="float32", zero_point=zero, rounding=rounding, **multiplier, **drop
+            yield Requantize.model_validate(
+                {
+                    "scale": "float32",
+                    "zero_point": zero,
+                    "rounding": rounding,
+                    **multiplier,
+                    **drop,
+                }
             )
     for zero, bits in itertools.product(("output", "accumulator"), range(6, 32)):
-        yield Requantize(
-            scale="float32", multiplier="significand", bits=bits, steps="double", zero_point=zero
+        yield Requantize.model_validate(
+            {
+                "scale": "float32",
+                "multiplier": "significand",
+                "bits": bits,
+                "steps": "double",
+                "zero_point": zero,
+            }
         )
 
 
@@ -174,9 +186,7 @@ def _neighbours(rules: Requantize) -> Iterator[Requantize]:
         ]
     if rules.parts == "apart":
         apart.append({"parts": "together"})
-    changes += [
-        {"scale": s, **b, **a} for s, b, a in itertools.product(scale, bias, apart)
-    ]
+    changes += [{"scale": s, **b, **a} for s, b, a in itertools.product(scale, bias, apart)]
     changes += [{"drop_rounding": how} for how in _DROP_ROUNDINGS]
     changes += [{"zero_point": zero} for zero in ("output", "accumulator")]
     changes += [{"keep": keep} for keep in (None, *range(16))]

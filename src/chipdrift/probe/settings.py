@@ -109,7 +109,9 @@ def random_setting(rng: np.random.Generator, wish: Wish) -> Setting:
     held_scale = w_scale if per else w_scale[0]
     zeros = np.zeros(channels if per else (), np.int64)
     y_side = Side(dtype, y_scale, zy)
-    return _assemble(wish, rng, w, depth, x_side, held_scale, zeros, w_axis, bias, y_side, rows, high)
+    return _assemble(
+        wish, rng, w, depth, x_side, held_scale, zeros, w_axis, bias, y_side, rows, high
+    )
 
 
 def _assemble(
@@ -127,12 +129,14 @@ def _assemble(
     high: int,
 ) -> Setting:
     channels = w.shape[0]
+    shape: tuple[int, ...]
     attributes: dict[str, Any] = {}
     if wish.kind in ("matmul", "gemm"):
         x = rng.integers(0, high + 1, (rows, depth))
         patches = x
         held = w.T if wish.kind == "matmul" else w
-        op, out = ("MatMul", (rows, channels)) if wish.kind == "matmul" else ("Gemm", (rows, channels))
+        op = "MatMul" if wish.kind == "matmul" else "Gemm"
+        shape = (rows, channels)
         if wish.kind == "gemm":
             attributes["transB"] = 1
         sums = patches @ w.T
@@ -154,19 +158,21 @@ def _assemble(
             held = w.reshape(channels, cin, k, k)
             seen = windows(x, (k, k), {}, 0).reshape(-1, depth)
             sums = seen @ w.T
-        out = (1, channels, side, side)
+        shape = (1, channels, side, side)
     axis = w_axis if np.ndim(w_scale) else None
     w_side = Side("int8", w_scale, w_zero, axis, integers=held)
     inputs = [Side(x_side.dtype, x_side.scale, x_side.zero_point, shape=x.shape), w_side]
     if bias is not None:
         scale = np.float32(x_side.scale) * np.asarray(w_scale, np.float32)
         inputs.append(
-            Side("int32", scale, np.zeros_like(w_zero), 0 if np.ndim(scale) else None, integers=bias)
+            Side(
+                "int32", scale, np.zeros_like(w_zero), 0 if np.ndim(scale) else None, integers=bias
+            )
         )
     one = OneOp(
         op,
         inputs,
-        Side(y_side.dtype, y_side.scale, y_side.zero_point, shape=out),
+        Side(y_side.dtype, y_side.scale, y_side.zero_point, shape=shape),
         attributes,
         after="Relu" if wish.relu else None,
     )

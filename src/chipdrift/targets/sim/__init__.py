@@ -61,5 +61,3 @@ def open_session(path: str, options: Mapping[str, str]) -> Session:
     if options.get("sha256", profile.sha256) != profile.sha256:
         raise RuntimeError(f"the profile {options['profile']} changed while the run was going on")
     return SimSession(read_program(path), profile, fast=options.get("engine") != "reference")
-
-

@@ -1,4 +1,4 @@
-"""Nodes that run in float32: each alone on onnxruntime's CPU provider, nothing fused."""
+"""Nodes that run in float32: each alone on onnxruntime's CPU provider, nothing fused (N73)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products of 16-bit floats under a profile's rules: MatMul, Gemm and Conv (N80).
+"""Products of 16-bit floats under a profile's rules: MatMul, Gemm and Conv (N80 to N85).
 
 Rules with ``format = "float16"`` are for float16 tensors. ``format = "bfloat16"`` is for float32
 tensors, as processors have it that multiply float32 models in bfloat16: inputs are rounded to

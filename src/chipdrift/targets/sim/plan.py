@@ -162,7 +162,9 @@ class _Planner:
         output = self._quant(quantize, quantize.outputs[0])
         if source not in self.makers:
             return "it quantizes what comes from outside"
-        step, clamp, fused = self.makers[source], (None, None), ()
+        step = self.makers[source]
+        clamp: tuple[float | None, float | None] = (None, None)
+        fused: tuple[Step, ...] = ()
         if step.op == _DEQUANTIZE:
             step = replace(quantize, op="Requantize", inputs=(source,))
         if step.op in _CLAMPS:
@@ -251,7 +253,11 @@ class _Planner:
         if dequantize.op != _DEQUANTIZE or len(self.readers[dequantize.outputs[0]]) != 1:
             return None
         quantize = self.makers.get(dequantize.inputs[0])
-        if quantize is None or quantize.op != _QUANTIZE or len(self.readers[quantize.outputs[0]]) != 1:
+        if (
+            quantize is None
+            or quantize.op != _QUANTIZE
+            or len(self.readers[quantize.outputs[0]]) != 1
+        ):
             return None
         step = self.makers.get(quantize.inputs[0])
         if step is None or step.op not in _FUSES or len(self.readers[step.outputs[0]]) != 1:
@@ -320,7 +326,9 @@ class _Planner:
             maker = self.makers.get(name)
             if name in self.constants:
                 bounds.append(float(self.constants[name].reshape(-1)[0]))
-            elif maker is not None and maker.op == _DEQUANTIZE and maker.inputs[0] in self.constants:
+            elif (
+                maker is not None and maker.op == _DEQUANTIZE and maker.inputs[0] in self.constants
+            ):
                 quant = self._quant(maker, maker.inputs[0])
                 raw = int(self.constants[maker.inputs[0]].reshape(-1)[0])
                 bounds.append(

@@ -36,7 +36,9 @@ class SimSession(Session):
         self._plan = make_plan(program, profile)
         last: dict[str, int] = {}
         for index, unit in enumerate(self._plan.units):
-            for name in unit.inputs if isinstance(unit, IntegerUnit | FloatUnit) else (unit.source,):
+            for name in (
+                unit.inputs if isinstance(unit, IntegerUnit | FloatUnit) else (unit.source,)
+            ):
                 last[name] = index
         keep = {*self._plan.outputs}
         self._frees: list[list[str]] = [[] for _ in self._plan.units]
@@ -69,9 +71,7 @@ class SimSession(Session):
             for name in frees:
                 values.pop(name, None)
         return [
-            np.asarray(
-                values[name] if name in values else self._plan.constants[name], order="C"
-            )
+            np.asarray(values[name] if name in values else self._plan.constants[name], order="C")
             for name in self._plan.outputs
         ]
 
@@ -88,7 +88,9 @@ class SimSession(Session):
             return lambda values: values.update(node.run({n: values[n] for n in names}))
         if isinstance(unit, QuantizeUnit):
             rules, quant, seed = self._profile.input, unit.quant, self._profile.seed
-            quantized: Callable[[Array], Array] = partial(quantize, quant=quant, rules=rules, seed=seed)
+            quantized: Callable[[Array], Array] = partial(
+                quantize, quant=quant, rules=rules, seed=seed
+            )
             if fast:
                 from chipdrift.numerics.fast import compile_quantize
 
