@@ -28,6 +28,54 @@ def test_how_to_measure_ones_own_model(tmp_path: Path) -> None:
     assert (tmp_path / "out.npz").exists()
 
 
+def same_bits(folder: Path) -> list[tuple[str, ...]]:
+    """Scheme and targets of every pair of the matrix in ``folder`` with no output apart."""
+    found = json.loads((folder / "matrix.json").read_text())
+    assert {cell["status"] for cell in found["cells"]} == {"ok"}
+    pairs = [p for p in found["pairs"] if p["identical"] == 1 and p["samples"] == p["measured"]]
+    return sorted((p["scheme"], *sorted((p["a"], p["b"]))) for p in pairs)
+
+
+def test_how_to_write_a_profile(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "howto" / "own-profile.md"
+    printed = run_page(page, tmp_path)
+    complaint = printed[-1].strip().removeprefix("Error: ")
+    assert complaint in page.read_text(encoding="utf-8")
+    same = ("ort:cpu", "sim:ort-mlas", "sim:wider.toml")
+    assert same_bits(tmp_path / "runs" / "mine") == [
+        ("w8a8", a, b) for i, a in enumerate(same) for b in same[i + 1 :]
+    ]
+    found = json.loads((tmp_path / "runs" / "mine" / "matrix.json").read_text())
+    kinds = {cell["target"]: cell["evidence"] for cell in found["cells"]}
+    assert kinds["sim:mine.toml"] == "hypothesis"
+    assert kinds["sim:ort-mlas"] == "prediction"
+    assert "hypothesis" in (tmp_path / "runs" / "mine" / "report.html").read_text()
+
+
+def test_how_to_probe_onnxruntime(tmp_path: Path) -> None:
+    """The page as far as it needs no chip."""
+    text = (ROOT / "docs" / "howto" / "probe.md").read_text(encoding="utf-8")
+    page = tmp_path / "probe.md"
+    page.write_text(text.split("## A chip")[0], encoding="utf-8")
+    assert len(blocks(page)) == 3
+    printed = run_page(page, tmp_path)
+    assert 'multiplier = "float32"' in printed[0]
+    assert same_bits(tmp_path / "runs" / "ort") == [
+        (scheme, "ort:cpu", "sim:ort.toml") for scheme in ("w8a8", "w8a8_pc")
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.htp
+def test_how_to_probe_a_chip(tmp_path: Path) -> None:
+    """The profile of a probe predicts a network that the probe never saw, every integer."""
+    pytest.importorskip("onnxruntime_qnn")
+    run_page(ROOT / "docs" / "howto" / "probe.md", tmp_path)
+    assert same_bits(tmp_path / "runs" / "v69") == [
+        (scheme, "htp:sm8450", "sim:v69.toml") for scheme in ("w8a8", "w8a8_pc")
+    ]
+
+
 def test_the_readmes_result_is_what_the_demo_prints() -> None:
     """The table in the README has the schemes and the chips of the demo."""
     from chipdrift.cli.measuring import DEMO_CHIPS, DEMO_SCHEMES

@@ -1,0 +1,335 @@
+"""Profiles: bad ones are refused with the line and the fix; built-in ones say what they rest on."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+import pytest
+from single_op import Case, Q, feed_of, session_of
+
+from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.numerics.profiles import builtin_profiles, get_profile, parse_profile
+
+RNG = np.random.default_rng(6)
+X = Q("uint8", 0.05, 131, RNG.integers(0, 256, (4, 8)))
+
+# Name: (the file, the line in its complaint or None, what the complaint says, in order).
+BAD: dict[str, tuple[str, int | None, list[str]]] = {
+    "unknown table": (
+        'description = "x"\n\n[acumulator]\nwidth = 32\n',
+        3,
+        ["acumulator: no such rule", "Did you mean accumulator?", "Known here: name, "],
+    ),
+    "unknown rule": (
+        "[accumulator]\nwidth = 32\nwidht = 16\n",
+        3,
+        ["accumulator.widht", "Did you mean width?", "Known here: width, overflow"],
+    ),
+    "a rule of another table": (
+        '[requantize]\nscale = "exact"\n\n[input]\nscale = "exact"\n',
+        5,
+        ["input.scale: no such rule", "Known here: rounding, arithmetic"],
+    ),
+    "unknown rule in a [[rule]], not the same word in another": (
+        '[requantize]\nscale = "exact"\n[[rule]]\nops = ["Conv"]\n'
+        'requantize = { scale = "exact" }\n'
+        '[[rule]]\nops = ["Gemm"]\nrequantize = { scal = "exact" }\n',
+        8,
+        ["rule 2, requantize.scal", "Did you mean scale?"],
+    ),
+    "unknown rule in a [rule.requantize]": (
+        '[[rule]]\n[rule.requantize]\nscale = "exact"\n[[rule]]\n[rule.requantize]\n'
+        'scal = "exact"\n',
+        6,
+        ["rule 2, requantize.scal", "Did you mean scale?"],
+    ),
+    "unknown table in a table": (
+        "[requantize]\ndrop = 1\n\n[requantize.extra]\na = 1\n",
+        4,
+        ["requantize.extra: no such rule"],
+    ),
+    "impossible width": (
+        'description = "width = 16"\n[accumulator]\n# width = 12\noverflow = "wrap"\nwidth = 12\n',
+        5,
+        ["accumulator.width: found 12, expected 16, 24, 32 or 64."],
+    ),
+    "impossible width in the second [[rule]]": (
+        "[[rule]]\naccumulator = { width = 16 }\n\n[[rule]]\naccumulator = { width = 12 }\n",
+        5,
+        ["rule 2, accumulator.width: found 12, expected 16, 24, 32 or 64."],
+    ),
+    "too many bits": (
+        '[requantize]\nmultiplier = "fixed_point"\nbits = 99\n',
+        3,
+        ["requantize.bits: found 99, expected at most 31."],
+    ),
+    "no bits at all": (
+        '[requantize]\nmultiplier = "significand"\n',
+        1,
+        ['multiplier = "significand" needs bits, say bits = 31'],
+    ),
+    "bits of an exact multiplier": (
+        '[requantize]\nmultiplier = "exact"\nbits = 12\n',
+        1,
+        ['bits = 12 contradicts multiplier = "exact"', "remove bits"],
+    ),
+    "bits of an exact multiplier, in the second [[rule]]": (
+        '[[rule]]\nrequantize = { multiplier = "exact" }\n[[rule]]\nrequantize = { bits = 12 }\n',
+        4,
+        ["rule 2, requantize: ", 'bits = 12 contradicts multiplier = "exact"', "remove bits"],
+    ),
+    "parts apart with nothing dropped": (
+        '[accumulator]\noperands = "stored"\n\n[requantize]\nparts = "apart"\n',
+        4,
+        ['parts = "apart" needs drop', "say drop = 8"],
+    ),
+    "parts apart of centred operands": (
+        'description = "x"\n[requantize]\nparts = "apart"\ndrop = 8\n',
+        2,
+        ['requantize.parts = "apart" needs accumulator.operands = "stored"'],
+    ),
+    "parts apart of centred operands, in the second [[rule]]": (
+        '[requantize]\n[[rule]]\nops = ["Conv"]\n\n[[rule]]\n'
+        'requantize = { parts = "apart", drop = 8 }\n',
+        5,
+        ["rule 2: ", 'requantize.parts = "apart" needs accumulator.operands = "stored"'],
+    ),
+    "two [[rule]]s that contradict only together": (
+        '[[rule]]\nops = ["Conv"]\naccumulator = { operands = "stored" }\n'
+        'requantize = { parts = "apart", drop = 8 }\n\n[[rule]]\nactivation = 8\n'
+        "accumulator = {}\n",
+        6,
+        ["rules 1, 2 together (Conv, 8 bits): ", 'needs accumulator.operands = "stored"'],
+    ),
+    "two steps with a rounding of one's own": (
+        '[requantize]\nmultiplier = "significand"\nbits = 31\nsteps = "double"\n'
+        'rounding = "FLOOR"\n',
+        1,
+        ['rounding contradicts steps = "double"', "remove rounding"],
+    ),
+    "two steps without a significand": (
+        '[requantize]\nsteps = "double"\n',
+        1,
+        ['steps = "double" needs multiplier = "significand"'],
+    ),
+    "the width of blocks that are not there": (
+        "[accumulator]\nblock_width = 16\n",
+        1,
+        ["block_width and block_overflow need block"],
+    ),
+    "blocks wider than the whole": (
+        "[accumulator]\nwidth = 16\nblock = 4\nblock_width = 24\n",
+        1,
+        ["block_width = 24 is wider than the accumulator's width = 16", "make width larger"],
+    ),
+    "fixed point without bits": (
+        '[elementwise]\narithmetic = "fixed_point"\n',
+        1,
+        ['elementwise: arithmetic = "fixed_point" and bits go together'],
+    ),
+    "order of small floats without a block": (
+        '[floats]\norder = "blocks"\n',
+        1,
+        ['order = "blocks" needs block', "say block = 32"],
+    ),
+    "an unknown rounding": (
+        '[requantize]\nrounding = "NEAREST"\n',
+        2,
+        ["requantize.rounding: found 'NEAREST', expected 'HALF_EVEN', 'HALF_UP'"],
+    ),
+    "an unknown kernel": (
+        '[[rule]]\nops = ["Conv"]\n\n[[rule]]\nkernel = "depthwize"\n',
+        5,
+        ["rule 2, kernel: found 'depthwize', expected 'plain', 'pointwise', 'depthwise'"],
+    ),
+    "a kernel of what has none": (
+        '[[rule]]\nops = ["MatMul"]\nkernel = "depthwise"\n',
+        3,
+        ['rule 1, kernel = "depthwise" contradicts ops', "remove kernel"],
+    ),
+    "an unknown op": (
+        '[[rule]]\nops = ["Conv"]\n[[rule]]\nops = [\n  "Gemm",\n  "Matmul",\n]\n',
+        4,
+        ["rule 2, ops: Matmul is no op", "Did you mean MatMul?"],
+    ),
+    "an unknown op on the CPU": (
+        '[fallback]\nops = ["LayerNorm"]\n',
+        2,
+        ["fallback.ops: LayerNorm is no op", "Did you mean LayerNormalization?"],
+    ),
+    "a word for a number": (
+        '[requantize]\nmultiplier = "significand"\nbits = "many"\n',
+        3,
+        ["requantize.bits: found 'many', expected a whole number."],
+    ),
+    "half a bit": (
+        '[requantize]\nmultiplier = "significand"\nbits = 12.5\n',
+        3,
+        ["requantize.bits: found 12.5, expected a whole number."],
+    ),
+    "a number for a table": (
+        'description = "x"\naccumulator = 32\n',
+        2,
+        ["accumulator: found 32, expected a table, [accumulator]"],
+    ),
+    "a word for a list, in the second [[rule]]": (
+        '[[rule]]\nops = ["Conv"]\n[[rule]]\nops = "Conv"\n',
+        4,
+        ["rule 2, ops: found 'Conv', expected a list in brackets"],
+    ),
+    "one pair of brackets": (
+        'description = "x"\n[rule]\nops = ["Conv"]\n',
+        2,
+        ["rule: found ", "expected a list of tables: write [[rule]]"],
+    ),
+    "another evidence": (
+        'evidence = "device"\n',
+        1,
+        ["evidence: found 'device', expected 'prediction' or 'hypothesis'."],
+    ),
+    "half a claim": ('[claim]\ntext = "x"\n', 1, ["claim.status is missing; add it."]),
+    "a hash of one's own": ('sha256 = "1"\n', 1, ["sha256 is made from the file; remove it."]),
+    "no TOML": ("[accumulator\nwidth = 32\n", None, ["not valid TOML: ", "line 1, column 13"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_a_bad_profile_is_refused_with_the_line_and_the_fix(case: str) -> None:
+    text, line, words = BAD[case]
+    with pytest.raises(ChipdriftError) as caught:
+        parse_profile(text, "mine", "Profile mine.toml")
+    message = str(caught.value)
+    assert message.startswith(
+        f"Profile mine.toml, line {line}: " if line else "Profile mine.toml: "
+    )
+    places = [message.find(part) for part in words]
+    assert -1 not in places and places == sorted(places), message
+    assert "\n" not in message and "pydantic" not in message
+    assert message.endswith((".", "?")) and not message.endswith("..")
+
+
+def test_a_profile_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ChipdriftError, match=r"nowhere\.toml: cannot be read \(No such file"):
+        get_profile(str(tmp_path / "nowhere.toml"))
+    folder = tmp_path / "folder.toml"
+    folder.mkdir()
+    with pytest.raises(ChipdriftError, match=r"folder\.toml: cannot be read \(Is a directory"):
+        get_profile(str(folder))
+    latin = tmp_path / "latin.toml"
+    latin.write_bytes('description = "é"'.encode("latin-1"))
+    with pytest.raises(ChipdriftError, match=r"latin\.toml: cannot be read \(.*Give the path of a"):
+        get_profile(str(latin))
+    with pytest.raises(UnknownNameError, match="ort-mlas"):
+        get_profile("ort-mlsa")
+
+
+def test_good_profiles_are_read() -> None:
+    """What a plain reading of lines stumbles over: long strings, lists, dotted keys, no table."""
+    text = (
+        'description = """\n[accumulator]\nwidth = 12\n"""\nrequantize.multiplier = "significand"\n'
+        'requantize.bits = 12\n[[rule]]\nops = [\n  "Conv",\n]\nkernel = "pointwise"\n'
+        "accumulator = {}\n"
+    )
+    found = parse_profile(text, "mine", "Profile mine.toml")
+    assert (found.requantize.bits, found.rule[0].ops) == (12, ("Conv",))
+    assert found.evidence == "hypothesis"  # nothing is a prediction that does not say so
+    assert parse_profile("", "mine", "Profile mine.toml").name == "mine"
+
+
+def _files() -> list[str]:
+    folder = resources.files("chipdrift.numerics.profiles")
+    return sorted(
+        e.name.removesuffix(".toml") for e in folder.iterdir() if e.name.endswith(".toml")
+    )
+
+
+@pytest.mark.parametrize("name", _files())
+def test_every_built_in_profile_says_what_it_rests_on(name: str) -> None:
+    text = (resources.files("chipdrift.numerics.profiles") / f"{name}.toml").read_text("utf-8")
+    found = parse_profile(text, name, f"profile {name}")  # ops are checked here alone
+    assert found == builtin_profiles()[name]
+    assert found.description.endswith(".")
+    assert "\nevidence = " in text, "said, not left to the default"
+    if found.evidence == "hypothesis":
+        assert name.startswith("hypothesis-")
+        assert found.claim is not None
+        assert found.claim.status.startswith("Unverified")
+        assert found.claim.text and found.claim.source
+        assert "tied to no chip" in found.description
+    else:
+        assert found.claim is None
+
+
+def test_the_hypotheses_are_those_that_articles_make() -> None:
+    assert [name for name in _files() if name.startswith("hypothesis-")] == [
+        "hypothesis-floor",
+        "hypothesis-fused-softmax",
+        "hypothesis-int16-accumulator",
+        "hypothesis-norms-on-cpu",
+        "hypothesis-stochastic",
+    ]
+
+
+def test_but_for_the_claim_hypotheses_are_onnxruntimes_rules() -> None:
+    """So what parts from ort:cpu is the claim alone."""
+    plain = get_profile("ort-mlas")
+    for name in (n for n in _files() if n.startswith("hypothesis-")):
+        found = get_profile(name)
+        rules, base = found.rules_for("Conv", 16), plain.rules_for("Conv", 16)
+        for part in ("requantize", "elementwise"):
+            mine, theirs = getattr(rules, part).model_dump(), getattr(base, part).model_dump()
+            if name in ("hypothesis-floor", "hypothesis-stochastic"):
+                assert mine.pop("rounding") != theirs.pop("rounding")
+            assert mine == theirs, (name, part)
+        assert rules.accumulator == base.accumulator
+        assert rules.function == base.function
+        assert found.input == plain.input
+
+
+def _run(case: Case, name: str) -> tuple[np.ndarray, dict[str, str]]:  # type: ignore[type-arg]
+    session = session_of(case, get_profile(name))
+    return session.run(feed_of(case))[0].astype(np.int64), dict(session.opened().reasons)
+
+
+def test_int16_accumulators_saturate_on_the_way() -> None:
+    """A running sum of 200 * 100 that comes back to 0: clamped at 32,767, it does not come back."""
+    x = Q("uint8", 1.0, 0, np.array([[200, 200, 200, 200]]))
+    w = Q("int8", 1.0, 0, np.array([[100], [100], [-100], [-100]]), constant=True)
+    case = Case("MatMul", [x, w], Q("uint8", 1000.0, 128))
+    assert _run(case, "ort-mlas")[0].item() == 128
+    # 20000, 32767 (not 40000), 12767, -7233: -7.233 steps.
+    assert _run(case, "hypothesis-int16-accumulator")[0].item() == 128 - 7
+
+
+def test_floor_and_stochastic_rounding_go_down_as_often_as_they_say() -> None:
+    x = Q("uint8", 1.0, 0, RNG.integers(0, 256, (2000, 1)))
+    w = Q("int8", 1.0, 0, np.array([[1]]), constant=True)
+    case = Case("MatMul", [x, w], Q("uint8", 4.0, 0))
+    real = np.asarray(x.values) / 4
+    np.testing.assert_array_equal(_run(case, "hypothesis-floor")[0], np.floor(real))
+    found, _ = _run(case, "hypothesis-stochastic")
+    assert ((found == np.floor(real)) | (found == np.ceil(real))).all()
+    # Of 2,000 fractions 0, 1/4, 1/2, 3/4 the mean error has a deviation of 0.008.
+    assert abs((found - real).mean()) < 0.04
+    again, _ = _run(case, "hypothesis-stochastic")
+    np.testing.assert_array_equal(found, again)  # the seed is in the file
+
+
+def test_the_fused_softmax_is_30_percent_off() -> None:
+    case = Case("Softmax", [X], Q("uint16", 2 / 65535, 0), {"axis": -1})
+    right, wrong = _run(case, "ort-mlas")[0], _run(case, "hypothesis-fused-softmax")[0]
+    assert np.abs(wrong - 1.3 * right).max() <= 1
+    assert right.max() > 10_000
+
+
+def test_norms_leave_the_npu_and_nothing_else_does() -> None:
+    scale, bias = np.linspace(0.5, 1.5, 8, dtype=np.float32), np.zeros(8, np.float32)
+    norm = Case("LayerNormalization", [X, scale, bias], Q("uint8", 0.04, 128))
+    found, reasons = _run(norm, "hypothesis-norms-on-cpu")
+    assert reasons == {"the_node": "the profile sends LayerNormalization to the CPU"}
+    plain, none = _run(norm, "ort-mlas")
+    assert none == {}
+    assert np.abs(found - plain).max() <= 1  # float32 there as here
+    assert _run(Case("Sigmoid", [X], Q("uint8", 1 / 256, 0)), "hypothesis-norms-on-cpu")[1] == {}
