@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -196,7 +198,10 @@ def test_nothing_to_sum_gives_zeros(order: str) -> None:
         ({"block": 8}, 'contradict order = "sequential"'),
         ({"order": "pairwise", "within": "pairwise"}, 'contradict order = "pairwise"'),
         ({"output": "STOCHASTIC"}, "STOCHASTIC is not known for small floats"),
-        ({"accumulate": 24}, "Input should be 16 or 32"),
+        ({"accumulate": 24}, "Input should be 16, 32, 64 or 'exact'"),
+        ({"accumulate": "exact", "format": "bfloat16"}, 'contradicts format = "bfloat16"'),
+        ({"accumulate": "exact", "order": "pairwise"}, 'contradicts accumulate = "exact"'),
+        ({"steps": "double"}, 'steps = "double" contradicts accumulate = 32'),
         ({"order": "blocks", "block": 1}, "greater than or equal to 2"),
     ],
 )
@@ -208,3 +213,76 @@ def test_contradictory_rules_are_refused(rules: dict[str, object], message: str)
 def test_shapes_that_do_not_fit_are_refused_here_too() -> None:
     with pytest.raises(ValueError, match=r"found \(2, 3\) and \(2, 3\)"):
         dot(np.zeros((2, 3)), np.zeros((2, 3)), SmallFloat())
+
+
+def test_a_float64_accumulator_keeps_53_bits_and_an_exact_one_all() -> None:
+    big, tiny = (2.0**15, 2.0**15), (2.0**-12, 2.0**-12)
+    away = (-(2.0**15), 2.0**15)
+    assert one([big, (2.0**-11, 2.0**-11), away], accumulate=64) == 2.0**-22
+    assert one([big, tiny, away], accumulate=64) == 0
+    assert one([big, tiny, away], accumulate="exact") == 2.0**-24
+    pairs = {"accumulate": 64, "order": "blocks", "block": 2}
+    assert one([big, away, tiny, tiny], **pairs) == 2.0**-23
+    assert one([big, tiny, away, tiny], **pairs) == 0
+
+
+def test_an_exact_accumulator_equals_rational_arithmetic() -> None:
+    rng = np.random.default_rng(8)
+    a = every("float16")[rng.integers(0, 63488, (6, 40))]
+    b = every("float16")[rng.integers(0, 63488, (40, 5))]
+    a[:, 20:], b[20:] = a[:, :20], -b[:20]  # all but what follows cancels
+    a[:, 19], a[:, 39] = a[:, 18] / 2, 0
+    ours = dot(a, b, SmallFloat(accumulate="exact"))
+    with np.errstate(over="ignore"):
+        held_a, held_b = a.astype(np.float16), b.astype(np.float16)
+    for i in range(6):
+        for j in range(5):
+            total = sum(
+                Fraction(float(x)) * Fraction(float(y))
+                for x, y in zip(held_a[i], held_b[:, j], strict=True)
+            )
+            # float(Fraction) is rounded once, and float16 of it agrees but at a tie made by it.
+            with np.errstate(over="ignore"):
+                assert ours[i, j] == np.float16(float(total)), (i, j)
+    deep = dot(
+        np.full((1, 9000), 2.0**-24), np.full((9000, 1), 2.0**-2), SmallFloat(accumulate="exact")
+    )
+    assert deep[0, 0] == 2250 * 2.0**-24
+
+
+@pytest.mark.parametrize("accumulate", [16, 32, 64, "exact"])
+def test_a_bias_is_added_to_the_accumulator(accumulate: object) -> None:
+    rules = SmallFloat(accumulate=accumulate)
+    a, b = np.array([[2048.0, 1.0]]), np.array([[1.0], [1.0]])
+    wide = dot(a, b, rules, np.array([1.0]))[0, 0]
+    assert wide == (2048 if accumulate == 16 else 2050)
+
+
+def test_a_bias_is_rounded_to_the_format_first() -> None:
+    a, b = np.array([[1.0]]), np.array([[-1.0]])
+    assert dot(a, b, SmallFloat(), np.array([1 + 2.0**-12]))[0, 0] == 0
+    assert dot(a, b, SmallFloat(accumulate="exact"), np.array([1 + 2.0**-12]))[0, 0] == 0
+
+
+@pytest.mark.parametrize("subnormals", ["keep", "flush"])
+@pytest.mark.parametrize("overflow", ["infinity", "clamp"])
+def test_inputs_products_and_sums_are_rounded_as_round_to_does(
+    subnormals: str, overflow: str
+) -> None:
+    values = every("float16")
+    middle = (values[1:] + values[:-1]) / 2
+    edge = np.array([65519.99, 65520.0, 65520.01, -1e300, np.inf, np.nan, -0.0])
+    x = np.concatenate([values, middle, np.nextafter(middle, 1e9), edge]).reshape(-1, 1)
+    rules = {"subnormals": subnormals, "overflow": overflow}
+    ours = dot(x, np.ones((1, 1)), SmallFloat(accumulate=16, **rules))
+    expected = round_to(x, "float16", subnormals, overflow)
+    np.testing.assert_array_equal(ours, expected)
+
+
+@pytest.mark.parametrize("accumulate", [64, "exact"])
+def test_double_rounding_forgets_what_float32_does_not_hold(accumulate: object) -> None:
+    # 2049 is half way, to 2048; what is added decides, as long as a float32 still has it.
+    for small, single, double in ((2.0**-12, 2050, 2050), (2.0**-13, 2050, 2048)):
+        terms = [(2048.0, 1.0), (1.0, 1.0), (small, 1.0)]
+        assert one(terms, accumulate=accumulate) == single
+        assert one(terms, accumulate=accumulate, steps="double") == double

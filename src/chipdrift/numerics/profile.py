@@ -128,6 +128,9 @@ class Function(Record):
 class Elementwise(Record):
     """How Add, Sub, Mul, the pools and bare changes of a quantizer reach the output's scale (N30 to N35).
 
+    ``zero_point``: added to the rounded ``output``, or ``inside`` what is rounded, where its parity
+    decides ties (a sum in fixed point without ``guard`` always has it inside).
+
     The rest is for ``fixed_point``. Every factor (input scale / output scale, made by the arithmetic
     ``scale``) is a whole number of units ``2**-sh``, halves to even: ``bits`` of them for the ``leading``
     number, which is the ``largest`` factor, the ``sum`` of all, or ``one``; ``sh`` is at most
@@ -151,14 +154,17 @@ class Elementwise(Record):
     guard: int | None = Field(default=None, ge=0, le=31)
     parts: Literal["together", "apart"] = "together"
     rounding: Rounding = Rounding.HALF_EVEN
+    zero_point: Literal["output", "inside"] = "output"
 
     @model_validator(mode="after")
     def _consistent(self) -> Elementwise:
         if (self.arithmetic == "fixed_point") != (self.bits is not None):
             raise ValueError('arithmetic = "fixed_point" and bits go together')
-        of_fixed = set(Elementwise.model_fields) - {"arithmetic", "bits", "rounding"}
+        of_fixed = set(Elementwise.model_fields) - {"arithmetic", "bits", "rounding", "zero_point"}
         given = sorted(
-            name for name in of_fixed if getattr(self, name) != type(self).model_fields[name].default
+            name
+            for name in of_fixed
+            if getattr(self, name) != type(self).model_fields[name].default
         )
         if self.arithmetic != "fixed_point" and given:
             raise ValueError(

@@ -55,8 +55,9 @@ class SmallFloat(Record):
     sequentially. ``subnormals``: ``flush`` makes every input, product, sum and output below the
     smallest normal value of its format a zero of the same sign, judged after rounding.
     ``overflow``: what exceeds the largest finite value becomes infinite or, with ``clamp``,
-    that value (and so does an infinity). ``output``: how an accumulator becomes the output;
-    everything before is HALF_EVEN.
+    that value (and so does an infinity). ``steps``: an accumulator wider than float32 becomes the
+    output at once or, with ``double``, a float32 first. ``output``: how an accumulator becomes the
+    output; everything before is HALF_EVEN.
     """
 
     format: Literal["float16", "bfloat16"] = "float16"
@@ -67,6 +68,7 @@ class SmallFloat(Record):
     within: Literal["sequential", "pairwise"] = "sequential"
     subnormals: Subnormals = "keep"
     overflow: Overflow = "infinity"
+    steps: Literal["single", "double"] = "single"
     output: Rounding = Rounding.HALF_EVEN
 
     @model_validator(mode="after")
@@ -92,6 +94,11 @@ class SmallFloat(Record):
             raise ValueError(
                 f'block and within contradict order = "{self.order}"; use order = "blocks", or '
                 "remove them"
+            )
+        if self.steps == "double" and self.accumulate in (16, 32):
+            raise ValueError(
+                f'steps = "double" contradicts accumulate = {self.accumulate}, which is no wider '
+                'than the float32 on the way; use accumulate = 64 or "exact", or remove steps'
             )
         if self.output is Rounding.STOCHASTIC:
             raise ValueError(
@@ -147,8 +154,10 @@ def dot(a: Array, b: Array, rules: SmallFloat, bias: Array | None = None) -> Arr
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"dot takes (M, K) and (K, N), found {a.shape} and {b.shape}")
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
         total = _Unit(rules, a, b).total(bias)
+        if rules.steps == "double":
+            total = round_to(total, "float32", rules.subnormals, rules.overflow)
         out = round_to(total, rules.format, rules.subnormals, rules.overflow, rules.output)
     return out.astype(np.float32)
 
@@ -238,6 +247,14 @@ class _Unit:
         return self._round(_sum_to_odd(x, y), self._wide)
 
     def _round(self, values: Array, fmt: Format) -> Array:
+        if fmt == "float16":  # NumPy's conversion from float64 is one rounding, too, and faster
+            out: Array = np.asarray(values, np.float64).astype(np.float16).astype(np.float64)
+            if self._rules.overflow == "clamp":
+                out = np.clip(out, -_WIDTHS[fmt].max, _WIDTHS[fmt].max)
+            if self._rules.subnormals == "flush":
+                tiny = np.abs(out) < 2.0 ** _WIDTHS[fmt].emin
+                out = np.where(tiny, np.copysign(0.0, out), out)
+            return out
         return round_to(values, fmt, self._rules.subnormals, self._rules.overflow)
 
 
