@@ -46,6 +46,7 @@ format: .venv/.ready-dev
 
 bench: .venv/.ready-dev
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/engine.py
 
 clean:
 	rm -rf .venv runs

@@ -1,0 +1,71 @@
+"""Constant weights and the integers around them, as the sums of products see them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from chipdrift.numerics.tensors import Array, Quant
+
+FAR = 1 << 62  # beyond every sum
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """Weights (K, N) as they are stored, in int32, their zero points (N,), the order of products.
+
+    ``order`` are rows of ``values`` in the order in which the rules add them. ``apart`` marks a
+    depthwise convolution: column n meets inputs of its own.
+    """
+
+    values: Array
+    zero: Array
+    quant: Quant
+    order: Array
+    apart: bool = False
+
+    @property
+    def centred(self) -> Array:
+        """Less their zero points."""
+        return self.values - self.zero.astype(np.int32)
+
+    def parts(self, operands: str) -> tuple[Array, Array]:
+        """Positive and negative weights of which products are made, 0 for the others."""
+        w = self.centred if operands == "centred" else self.values
+        return np.maximum(w, 0), np.minimum(w, 0)
+
+
+def flip_of(quant: Quant) -> int:
+    """What makes stored integers unsigned when added: their sign bit's weight."""
+    return 1 << 8 * quant.storage.itemsize - 1 if quant.storage.kind == "i" else 0
+
+
+def unsigned(x: Array) -> Array:
+    """Contiguous ``x`` with ``flip_of`` added: the sign bit turned over."""
+    x = np.ascontiguousarray(x)
+    if x.dtype.kind == "u":
+        return x
+    kind = np.dtype(f"u{x.dtype.itemsize}")
+    turned: Array = x.view(kind) ^ kind.type(1 << 8 * x.dtype.itemsize - 1)
+    return turned
+
+
+def limits(width: int) -> tuple[int, int]:
+    """The least and greatest integer of ``width`` bits; of 64, more than any sum reaches."""
+    return (-FAR, FAR) if width == 64 else (-(1 << width - 1), (1 << width - 1) - 1)
+
+
+def steps_of(width: int, overflow: str, far: int = FAR) -> tuple[int, int, int, int]:
+    """(low, high, half, mask) as the loops of ``walk`` take them."""
+    if width == 64 or (width == 32 and far < FAR and overflow == "wrap"):
+        return -far, far - 1, 0, -1
+    half = 1 << width - 1
+    return (
+        (-half, half - 1, 0, -1) if overflow == "saturate" else (-far, far - 1, half, 2 * half - 1)
+    )
+
+
+def row_of(values: Array) -> Array:
+    """A row of constants, repeated to a length that pays for the loop's start."""
+    return np.tile(values.astype(np.int64), -(-512 // values.size))
