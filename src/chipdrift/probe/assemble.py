@@ -24,21 +24,20 @@ NEARLY = 0.99
 
 
 def product_rules(
-    products: Products, accumulators: Sequence[Accumulator]
+    products: Products,
 ) -> tuple[list[Override], dict[str, str]]:
     """One override for each group, with a comment for the TOML.
 
     Conv's rules for windows that were not asked about (grouped) are those of plain convolutions. A
     group whose best rules explain less than 99 % gives no rules.
     """
-    base = accumulators[0] if accumulators else Accumulator()
     rules: list[Override] = []
     notes: dict[str, str] = {}
     for group in products.groups:
         if group.explained < NEARLY * group.asked:
             continue
         requantize = group.rivals[0]
-        fields = base.model_dump(exclude_defaults=True)
+        fields = group.accumulator.model_dump(exclude_defaults=True)
         if requantize.parts == "apart":
             fields["operands"] = "stored"
         kernels = [k for op, k in map(_PLACES.__getitem__, group.kinds) if op == "Conv"]

@@ -50,6 +50,7 @@ class Evidence:
     low: int
     high: int
     answer: Array
+    accumulator: Accumulator = Accumulator()
 
     def confirmed(self, rules: Requantize) -> int:
         """How many outputs the reference gets right under ``rules``."""
@@ -57,7 +58,7 @@ class Evidence:
         constants = channels(factors, self.bias, self.x_scale, self.w_scale, self.zero_point, rules)
         made = requantize(
             self.products, self.correction, constants, self.zero_point, self.low, self.high,
-            Accumulator(), rules,
+            self.accumulator, rules,
         )  # fmt: skip
         return int((made == self.answer).sum())
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.numerics.profile import Requantize
+from chipdrift.numerics.profile import Accumulator, Requantize
 from chipdrift.numerics.requantize import channels, represent, scales
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
@@ -53,6 +53,7 @@ class Group:
     asked: int
     shares: dict[str, float]
     words: str = ""
+    accumulator: Accumulator = Accumulator()
 
     @property
     def complete(self) -> bool:
@@ -75,8 +76,13 @@ def probe_products(
     kinds: Sequence[Kind] = KINDS,
     widths: Sequence[int] = (8, 16),
     tell: Callable[[str], None] = lambda words: None,
+    accumulator: Accumulator | None = None,
 ) -> Products:
-    """The rules of every kind at every width, kinds with the same rules together."""
+    """The rules of every kind at every width, kinds with the same rules together.
+
+    ``accumulator`` is what was found of the target's: where sums that overflow in it explain the
+    answers and exact sums do not, the kind gets it.
+    """
     groups: list[Group] = []
     refused: dict[tuple[str, int], str] = {}
     processors: dict[tuple[str, int], tuple[str, ...]] = {}
@@ -85,16 +91,21 @@ def probe_products(
         for kind in kinds:
             tell(f"requantization: {kind}, {bits} bit")
             try:
-                evidence = [
-                    _ask(asker, random_setting(rng, _wish(kind, bits, index)))
-                    for index in range(_SETTINGS)
+                settings = [
+                    random_setting(rng, _wish(kind, bits, index)) for index in range(_SETTINGS)
                 ]
+                replies = [answers(asker, setting) for setting in settings]
             except NoAnswerError as error:
                 refused[kind, bits] = str(error)
                 continue
             nodes = asker.opened.nodes if asker.opened else ()
             processors[kind, bits] = tuple(sorted({n[0] for n in nodes if n[2] in _OPS}))
-            _place(here, kind, bits, evidence)
+            sums = _sums_in(accumulator, settings, replies) if bits == 8 else Accumulator()
+            evidence = [
+                evidence_of(setting, reply, sums)
+                for setting, reply in zip(settings, replies, strict=True)
+            ]
+            _place(here, kind, bits, evidence, sums)
         for group in here:
             tell(f"requantization: {', '.join(group.kinds)}, {bits} bit: what is left open")
             _settle(asker, rng, group, refused)
@@ -106,10 +117,33 @@ def probe_products(
 _OPS = ("MatMul", "Gemm", "Conv", "FusedConv", "FusedMatMul")
 
 
-def _place(groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence]) -> None:
+def _sums_in(
+    accumulator: Accumulator | None, settings: Sequence[Setting], replies: Sequence[Array]
+) -> Accumulator:
+    """The accumulator by which these answers were made: the one that was found, or an exact one.
+
+    Sums that overflow move outputs by many steps: what explains more outputs within two steps of
+    exact requantization is taken, exact sums if it makes no difference.
+    """
+    if accumulator is None or accumulator == Accumulator():
+        return Accumulator()
+    near = dict.fromkeys((Accumulator(), accumulator), 0)
+    for rules in near:
+        for setting, reply in zip(settings, replies, strict=True):
+            entry = evidence_of(setting, reply, rules)
+            factors = scales(entry.x_scale, entry.w_scale, entry.y_scale, "exact")
+            total = entry.products - entry.correction + (0 if entry.bias is None else entry.bias)
+            real = total * np.array([float(f) for f in factors]) + entry.zero_point
+            near[rules] += int((np.abs(np.clip(real, entry.low, entry.high) - reply) <= 2).sum())
+    return max(near, key=lambda rules: near[rules])
+
+
+def _place(
+    groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence], sums: Accumulator
+) -> None:
     """Into the group whose rules, perhaps made finer, explain this kind too, or into a new one."""
     for group in groups:
-        if not group.complete or group.words:
+        if not group.complete or group.words or group.accumulator != sums:
             continue
         together = [*group.evidence, *evidence]
         found = refine(together, group.rivals[:6])
@@ -122,10 +156,10 @@ def _place(groups: list[Group], kind: Kind, bits: int, evidence: list[Evidence])
         asked = sum(entry.answer.size for entry in evidence)
         words = "each output is one of its two neighbours, in proportion to the fraction"
         rules = Requantize(rounding=Rounding.STOCHASTIC)
-        groups.append(Group(bits, [kind], evidence, [rules], asked, asked, {}, words))
+        groups.append(Group(bits, [kind], evidence, [rules], asked, asked, {}, words, sums))
         return
     found = find_requantize(evidence, [group.rivals[0] for group in groups])
-    group = Group(bits, [kind], evidence, [], 0, 0, {})
+    group = Group(bits, [kind], evidence, [], 0, 0, {}, accumulator=sums)
     _take(group, found)
     groups.append(group)
 
@@ -146,12 +180,12 @@ def _settle(
         if len(group.rivals) < 2 or vain == _VAIN:
             return
         kind = group.kinds[int(rng.integers(len(group.kinds)))]
-        setting, parted = _parting(rng, kind, group.bits, group.rivals[:8])
+        setting, parted = _parting(rng, kind, group.bits, group.rivals[:8], group.accumulator)
         if not parted:
             vain += 1
             continue
         try:
-            group.evidence.append(_ask(asker, setting))
+            group.evidence.append(evidence_of(setting, answers(asker, setting), group.accumulator))
         except NoAnswerError as error:
             refused[kind, group.bits] = str(error)
             return
@@ -177,7 +211,11 @@ def _wish(kind: Kind, bits: int, index: int) -> Wish:
 
 
 def _parting(
-    rng: np.random.Generator, kind: Kind, bits: int, rivals: Sequence[Requantize]
+    rng: np.random.Generator,
+    kind: Kind,
+    bits: int,
+    rivals: Sequence[Requantize],
+    sums: Accumulator,
 ) -> tuple[Setting, int]:
     """Of some random settings, the one on which most rivals part from the first.
 
@@ -189,7 +227,7 @@ def _parting(
         setting = random_setting(rng, wish)
         if best is not None and not wish.dyadic and not _constants_part(setting, rivals):
             continue
-        parted = disagreement(rivals, evidence_of(setting, setting.sums * 0))
+        parted = disagreement(rivals, evidence_of(setting, setting.sums * 0, sums))
         if best is None or parted > best[0]:
             best = (parted, setting)
     assert best is not None
@@ -236,17 +274,17 @@ def agree(groups: Sequence[Group]) -> None:
 _SHARED = ("scale", "rounding", "bias", "bias_rounding", "drop_rounding")
 
 
-def _ask(asker: Asker, setting: Setting) -> Evidence:
-    return evidence_of(setting, answers(asker, setting))
-
-
-def evidence_of(setting: Setting, answer: Array) -> Evidence:
-    """A setting with its answers, as the search reads it."""
+def evidence_of(setting: Setting, answer: Array, sums: Accumulator | None = None) -> Evidence:
+    """A setting with its answers, as the search reads it, summed as ``sums`` says."""
     zero = int(setting.y_side.zero_point)
+    products: Array = setting.sums
+    correction: Array = int(setting.x_side.zero_point) * setting.weight_sums
+    if sums is not None and sums != Accumulator() and setting.patches.ndim == 2:
+        products, correction = setting.sums_under(sums)
     return Evidence(
         words=str(setting.wish),
-        products=setting.sums,
-        correction=int(setting.x_side.zero_point) * setting.weight_sums,
+        products=products,
+        correction=correction,
         bias=setting.bias,
         x_scale=np.asarray(setting.x_side.scale, np.float32),
         w_scale=np.asarray(setting.w_side.scale, np.float32),
@@ -255,4 +293,5 @@ def evidence_of(setting: Setting, answer: Array) -> Evidence:
         low=zero if setting.wish.relu else 0,
         high=(1 << setting.wish.bits) - 1,
         answer=answer,
+        accumulator=Accumulator() if sums is None else sums,
     )

@@ -20,6 +20,7 @@ from chipdrift.probe.assemble import (
     product_findings,
     product_rules,
 )
+from chipdrift.probe.elementwise import probe_elementwise
 from chipdrift.probe.finding import Finding
 from chipdrift.probe.inputs import probe_input, probe_repeat
 from chipdrift.probe.products import KINDS, Products, probe_products
@@ -74,11 +75,13 @@ def run_probe(
         sums, refused = ask_sums(asker, np.random.default_rng([seed, 3]))
         accumulators = find(sums) if sums else None
         findings += accumulator_findings(accumulators, refused)
-        products = probe_products(asker, np.random.default_rng([seed, 4]), kinds, widths, tell)
-        findings += product_findings(products)
         known = accumulators is not None and accumulators.explained >= NEARLY * accumulators.asked
-        best = accumulators.rivals[:1] if accumulators is not None and known else ()
-        overrides, notes = product_rules(products, best)
+        best = accumulators.rivals[0] if accumulators is not None and known else None
+        products = probe_products(
+            asker, np.random.default_rng([seed, 4]), kinds, widths, tell, best
+        )
+        findings += product_findings(products)
+        overrides, notes = product_rules(products)
         overrides += _more(asker, seed, tell, findings)
         models, inputs = asker.models, asker.inputs
         opened = dict(asker.opened.versions) if asker.opened else {}
@@ -105,9 +108,10 @@ def run_probe(
 def _more(
     asker: Asker, seed: int, tell: Callable[[str], None], findings: list[Finding]
 ) -> list[Override]:
-    """Questions on element-wise ops, functions and small floats."""
-    del asker, seed, tell, findings
-    return []
+    """Questions on element-wise ops and functions."""
+    found, overrides = probe_elementwise(asker, np.random.default_rng([seed, 5]), tell)
+    findings += found
+    return overrides
 
 
 def _parts(findings: Sequence[Finding]) -> dict[str, Any]:

@@ -9,7 +9,9 @@ from typing import Any, Literal
 import numpy as np
 
 from chipdrift.graph.single import OneOp, Side, integers, one_op_model, real
+from chipdrift.numerics.accumulate import product_sums
 from chipdrift.numerics.ops.conv import windows
+from chipdrift.numerics.profile import Accumulator
 from chipdrift.probe.ask import Asker
 
 Array = np.ndarray[Any, Any]
@@ -58,6 +60,16 @@ class Setting:
     w_side: Side
     y_side: Side
     inputs: Mapping[str, Array]
+    patches: Array
+
+    def sums_under(self, rules: Accumulator) -> tuple[Array, Array]:
+        """(products, correction) as an accumulator of these rules has them; not for depthwise."""
+        x, w = self.patches, self.w
+        if rules.order == "channels_last" and self.wish.kind == "plain":
+            x = np.swapaxes(x.reshape(len(x), -1, 9), 1, 2).reshape(x.shape)
+            w = np.swapaxes(w.reshape(len(w), -1, 9), 1, 2).reshape(w.shape)
+        zero = np.zeros((1, 1), np.int64)
+        return product_sums(x, w.T, int(self.x_side.zero_point), zero, rules)
 
     @property
     def model(self) -> bytes:
@@ -154,10 +166,11 @@ def _assemble(
             held = w.reshape(channels, 1, k, k)
             seen = windows(x, (k, k), attributes, 0)
             sums = np.einsum("nhwcij,cij->nhwc", seen, held[:, 0]).reshape(-1, channels)
+            patches = seen
         else:
             held = w.reshape(channels, cin, k, k)
-            seen = windows(x, (k, k), {}, 0).reshape(-1, depth)
-            sums = seen @ w.T
+            patches = windows(x, (k, k), {}, 0).reshape(-1, depth)
+            sums = patches @ w.T
         shape = (1, channels, side, side)
     axis = w_axis if np.ndim(w_scale) else None
     w_side = Side("int8", w_scale, w_zero, axis, integers=held)
@@ -178,7 +191,7 @@ def _assemble(
     )
     return Setting(
         wish, one, x, w, sums, w.sum(axis=1), bias, inputs[0], w_side, one.output,
-        {"x0": real(x, inputs[0])},
+        {"x0": real(x, inputs[0])}, patches,
     )  # fmt: skip
 
 
