@@ -1,4 +1,4 @@
-"""``ort:avx2`` under Debian's qemu: bit for bit a scalar model of its saturating products."""
+"""``ort:avx2`` under Debian's qemu: bit for bit the engine under the profile avx2-saturating."""
 
 from __future__ import annotations
 
@@ -18,37 +18,28 @@ from onnx import TensorProto, helper, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "targets"))
 
+from qdq_models import X_SCALE, Qdq
 from targets_worker import demo_feeds, open_in, run_in, working
 
 from chipdrift.data import load_data
 from chipdrift.demo import DemoPaths
 from chipdrift.graph import load_model
+from chipdrift.numerics.accumulate import product_sums
+from chipdrift.numerics.fast import compile_op
+from chipdrift.numerics.ops import reference_ops
+from chipdrift.numerics.ops.conv import conv_sums
+from chipdrift.numerics.profiles import get_profile
+from chipdrift.numerics.tensors import Operand, OpSpec, Quant
 from chipdrift.quantize import apply_scheme
 from chipdrift.schemes import get_scheme
 from chipdrift.targets import Target, WorkerProcess, get_target
 from chipdrift.targets.ort import EMULATED_ISA
+from chipdrift.targets.sim import open_session
 from conftest import Cli
 
 pytestmark = pytest.mark.system
 
 Array = np.ndarray[Any, Any]
-
-
-# The scalar model: to be replaced by chipdrift.numerics under the profile avx2-saturating.
-
-
-def saturating(a: Array, w: Array) -> Array:
-    """(M, K) uint8 by (K, N) int8: products k and k + 1 are added in int16, then int32 wraps."""
-    a, w = a.astype(np.int32), w.astype(np.int32)
-    total = np.zeros((a.shape[0], w.shape[1]), np.int32)
-    for k in range(0, a.shape[1], 2):
-        pair = a[:, k : k + 2] @ w[k : k + 2]
-        total += pair.clip(-32768, 32767)
-    return total
-
-
-def exact(a: Array, w: Array) -> Array:
-    return a.astype(np.int32) @ w.astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -69,6 +60,16 @@ class Layer:
     @property
     def depthwise(self) -> bool:
         return self.group == self.inputs == self.outputs
+
+    @property
+    def rule(self) -> str | None:
+        """Whose rules it follows, of a convolution.
+
+        Several filters per channel are no depthwise convolution to onnxruntime: it sums pairs.
+        """
+        if not self.kernel:
+            return None
+        return "depthwise" if self.depthwise else "grouped" if self.group > 1 else "plain"
 
 
 LAYERS = [
@@ -101,40 +102,47 @@ class Case:
     w_scale: Array
     y_scale: np.float32
 
-    def answer(self, saturate: bool) -> Array:
-        """What the layer answers, (M, N) or (1, N, H, W)."""
-        scale = self.x_scale * self.w_scale / self.y_scale
-        y = np.rint(self.total(saturate).astype(np.float32) * scale) + self.y_zero
-        y = y.clip(0, 255).astype(np.uint8)
-        if not self.layer.kernel:
-            return y
-        side = int(np.sqrt(len(y)))
-        return y.reshape(1, side, side, -1).transpose(0, 3, 1, 2)
-
-    def total(self, saturate: bool) -> Array:
-        """Accumulators with zero point and bias, (output positions, N) int32."""
+    def spec(self, saturate: bool) -> OpSpec:
+        """The layer under the profile avx2-saturating, or under the exact one."""
         layer = self.layer
-        product = saturating if saturate and not layer.depthwise else exact
-        rows = self._rows()
-        wide, high = layer.inputs // layer.group, layer.outputs // layer.group
-        parts = []
-        for g in range(layer.group):
-            a = rows[..., g * wide : (g + 1) * wide].reshape(rows.shape[0], -1)
-            w = self.w if not layer.kernel else self.w[g * high : (g + 1) * high]
-            if layer.kernel:
-                w = w.transpose(2, 3, 1, 0).reshape(-1, high)
-            parts.append(product(a, w) - self.x_zero * w.astype(np.int32).sum(0, dtype=np.int32))
-        return np.concatenate(parts, axis=1) + self.bias
+        profile = get_profile("avx2-saturating" if saturate else "ort-mlas")
+        op = "Conv" if layer.kernel else "MatMul"
+        axis = None if not layer.per_channel else 0 if layer.kernel else 1
+        zeros = np.zeros(self.w_scale.shape, np.int64)
+        operands = [
+            Operand(Quant(np.asarray(self.x_scale), np.asarray(self.x_zero), "uint8")),
+            Operand(Quant(self.w_scale, zeros, "int8", axis), self.w),
+        ]
+        return OpSpec(
+            op=op,
+            node="layer",
+            operands=(*operands, Operand(None, self.bias)) if layer.kernel else tuple(operands),
+            attributes={"group": layer.group, "pads": [layer.pad] * 4},
+            output=Quant(np.asarray(self.y_scale), np.asarray(self.y_zero), "uint8"),
+            rules=profile.rules_for(op, 8, layer.rule),
+        )
 
-    def _rows(self) -> Array:
-        """(output positions, kernel positions, channels): the order of K that MLAS has."""
-        k, pad = self.layer.kernel, self.layer.pad
-        if not k:
-            return self.x[:, None, :]
-        x = np.pad(self.x[0], ((0, 0), (pad, pad), (pad, pad)), constant_values=self.x_zero)
-        side = x.shape[1] - k + 1
-        views = [x[:, i : i + side, j : j + side] for i in range(k) for j in range(k)]
-        return np.stack(views).transpose(2, 3, 0, 1).reshape(side * side, k * k, -1)
+    def answer(self, saturate: bool) -> Array:
+        """What the layer answers, (M, N) or (1, N, H, W), by the reference functions."""
+        spec = self.spec(saturate)
+        arrays = [self.x, *(operand.constant for operand in spec.operands[1:])]
+        found = reference_ops()[spec.op](spec, arrays)
+        kernel = compile_op(spec)
+        assert kernel is not None
+        np.testing.assert_array_equal(kernel([self.x]), found)
+        return found
+
+    def total(self) -> Array:
+        """Accumulators with zero point and bias, channels last."""
+        spec = self.spec(True)
+        if self.layer.kernel:
+            products, correction = conv_sums(spec, self.x, self.w, spec.attributes)
+        else:
+            zero = np.zeros(1, np.int64)
+            products, correction = product_sums(
+                self.x, self.w, self.x_zero, zero, spec.rules.accumulator
+            )
+        return products - correction + self.bias
 
     def save(self, path: Path) -> Path:
         layer = self.layer
@@ -198,7 +206,7 @@ def make_case(layer: Layer, rng: np.random.Generator, limit: int = 127) -> Case:
         w_scale=rng.uniform(0.001, 0.01, layer.outputs if layer.per_channel else ()).astype("f4"),
         y_scale=np.float32(1),
     )
-    size = np.quantile(np.abs(case.total(True) * case.x_scale * case.w_scale), 0.8)
+    size = np.quantile(np.abs(case.total() * case.x_scale * case.w_scale), 0.8)
     return replace(case, y_scale=np.float32(size / rng.uniform(60, 100)))
 
 
@@ -265,6 +273,65 @@ def test_what_keeps_products_from_saturating(
     small = make_case(layer, np.random.default_rng(9), limit=64)
     open_in(worker, small.save(tmp_path / "small.onnx"))
     np.testing.assert_array_equal(run_in(worker, {"x": small.x})[0], small.answer(saturate=False))
+
+
+def stack(per_channel: bool, relu_zero: int = 0) -> Qdq:
+    """Plain with Relu, depthwise, strided, pointwise, MatMul; every integer is an output."""
+    b, scale = Qdq(21), X_SCALE
+    x = b.input("x", (1, 5, 11, 9))
+    steps: list[tuple[str, tuple[int, ...], float, int, dict[str, Any]]] = [
+        ("plain", (12, 5, 3, 3), 0.07, relu_zero, {"pads": [1, 1, 1, 1]}),
+        ("deep", (12, 1, 3, 3), 0.1, 131, {"group": 12}),
+        ("strided", (8, 12, 3, 3), 0.16, 120, {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+        ("point", (7, 8, 1, 1), 0.2, 117, {}),
+    ]
+    for name, shape, out_scale, zero, attributes in steps:
+        y = b.conv(x, scale, shape, name, per_channel=per_channel, **attributes)
+        y = b.add("Relu", [y], "relu") if name == "plain" else y
+        b.outputs.append(b.quantized(y, out_scale, zero))
+        x, scale = b.dequantized(b.outputs[-1], out_scale, zero), out_scale
+    weight, _ = b.weight("last_w", (4, 6), 1 if per_channel else None)
+    b.output(b.add("MatMul", [x, weight], "last"), 0.15, 120)
+    return b
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_every_integer_of_a_stack(per_channel: bool, worker: WorkerProcess, tmp_path: Path) -> None:
+    """The engine as a target, layer after layer, against the runtime."""
+    model = stack(per_channel)
+    path = model.save(tmp_path)
+    engine, exact = (
+        open_session(path, get_target(f"sim:{name}").options)
+        for name in ("avx2-saturating", "ort-mlas")
+    )
+    open_in(worker, Path(path))
+    differs = 0
+    for seed in range(6):
+        feed = model.feed(seed)
+        found = run_in(worker, feed)
+        for a, b in zip(engine.run(feed), found, strict=True):
+            np.testing.assert_array_equal(a, b)
+            assert len(np.unique(b)) > 20
+        differs += sum(int((a != b).sum()) for a, b in zip(exact.run(feed), found, strict=True))
+    assert differs > 1000, "products must saturate"
+
+
+def test_a_relu_that_quantization_does_not_contain_keeps_a_convolution_in_float(
+    worker: WorkerProcess, tmp_path: Path
+) -> None:
+    """A limit of the engine: with a Relu and a zero point above 0 onnxruntime does not fuse.
+
+    The convolution then runs in float32 and saturates nothing; no rule of a profile says so.
+    """
+    model = stack(False, relu_zero=17)
+    path = model.save(tmp_path)
+    feed = model.feed(0)
+    open_in(worker, Path(path))
+    found = run_in(worker, feed)[0]
+    exact = open_session(path, get_target("sim:ort-mlas").options).run(feed)[0]
+    np.testing.assert_array_equal(exact, found)
+    pairs = open_session(path, get_target("sim:avx2-saturating").options).run(feed)[0]
+    assert (pairs != found).mean() > 0.1
 
 
 PLAIN = """

@@ -1,14 +1,20 @@
-"""What the HVX's own instructions answer (Debian's clang, qemu-hexagon) against a scalar model."""
+"""What the HVX's own instructions answer (clang, qemu-hexagon) against the engine's rules."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+
+from chipdrift.numerics.accumulate import dot, fit
+from chipdrift.numerics.profile import Accumulator, Requantize
+from chipdrift.numerics.requantize import Channel, requantize
+from chipdrift.numerics.rounding import Rounding
 
 pytestmark = pytest.mark.system
 
@@ -53,20 +59,19 @@ def kernel(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kernel]:
     return build
 
 
-# The scalar models: to be replaced by the rules of chipdrift.numerics (accumulate: int32, wrap;
-# requantize: power of two, HALF_UP, saturate).
+VRMPY = Accumulator(width=32, overflow="wrap")
+# vasr:rnd:sat: the half that is added has more than 32 bits to fall into.
+VASR_SUMS = Accumulator(width=64)
+VASR = Requantize(multiplier="power_of_two", rounding=Rounding.HALF_UP)
 
 
-def dot_wrap(start: int, a: list[int], w: list[int]) -> int:
-    """One lane: exact sum of products, then the low 32 bits as a signed number."""
-    total = start + sum(x * y for x, y in zip(a, w, strict=True))
-    return (total + 2**31) % 2**32 - 2**31
-
-
-def shift_half_up(value: int, shift: int, low: int, high: int) -> int:
-    """``floor(value / 2**shift + 1/2)`` exactly, saturated to ``low`` .. ``high``."""
-    half = (1 << shift) >> 1
-    return min(max((value + half) >> shift, low), high)
+def shifted(values: np.ndarray, shift: int, low: int, high: int) -> np.ndarray:
+    """Requantized by ``2**-shift``, saturated to ``low`` .. ``high``."""
+    nothing = np.zeros(1, np.int64)
+    channel = Channel(Fraction(1, 1 << shift))
+    flat = values.astype(np.int64).reshape(-1, 1)
+    out = requantize(flat, nothing, [channel], 0, low, high, VASR_SUMS, VASR)
+    return out.reshape(values.shape)
 
 
 def dot_tiles() -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
@@ -103,10 +108,11 @@ def test_vrmpy_accumulates_in_32_bits_and_wraps(kernel: Callable[[str], Kernel])
     found = np.frombuffer(kernel("vrmpy")(data), np.int32).reshape(len(tiles), LANES)
     wrapped = 0
     for (start, a, w), answers in zip(tiles, found, strict=True):
-        for lane in range(LANES):
-            exact = int(start[lane]) + int(a[lane].astype(np.int64) @ w[lane].astype(np.int64))
-            wrapped += not INT32.min <= exact <= INT32.max
-            assert answers[lane] == dot_wrap(int(start[lane]), a[lane].tolist(), w[lane].tolist())
+        sums = dot(a[:, None, :], w[:, :, None], VRMPY)[:, 0, 0]
+        wanted = fit(start + sums, VRMPY.width, VRMPY.overflow)
+        assert answers.tolist() == wanted.tolist()
+        exact = start + np.einsum("lk,lk->l", a.astype(np.int64), w.astype(np.int64))
+        wrapped += int((exact != wanted).sum())
     assert wrapped > 100, "the tiles must reach beyond 32 bits for this to say anything"
 
 
@@ -141,12 +147,10 @@ def test_vasr_rnd_sat_is_half_up_and_saturates(kernel: Callable[[str], Kernel]) 
         uint8 = np.frombuffer(answer[256:], np.uint8).reshape(2 * LANES, 2)
         # Vector 0 lies in the even places of the first pair, vector 1 in the odd ones.
         by_vector = [int16[0, :, 0], int16[0, :, 1], int16[1, :, 0], int16[1, :, 1]]
-        for vector, narrowed in zip(values.tolist(), by_vector, strict=True):
-            wanted = [shift_half_up(value, words, -32768, 32767) for value in vector]
-            assert narrowed.tolist() == wanted, (words, vector)
-            ties += sum(words > 0 and value % (1 << words) == 1 << words >> 1 for value in vector)
-            saturated += sum(value in (-32768, 32767) for value in wanted)
-        for place, half in enumerate(int16.reshape(2, 2 * LANES).tolist()):
-            wanted = [shift_half_up(value, halves, 0, 255) for value in half]
-            assert uint8[:, place].tolist() == wanted, (halves, half)
+        wanted = shifted(values, words, -32768, 32767)
+        np.testing.assert_array_equal(np.stack(by_vector), wanted, str(words))
+        ties += int((values % (1 << words) == 1 << words >> 1).sum()) if words else 0
+        saturated += int(np.isin(wanted, (-32768, 32767)).sum())
+        bytes_wanted = shifted(int16.reshape(2, 2 * LANES), halves, 0, 255)
+        np.testing.assert_array_equal(uint8.T, bytes_wanted, str(halves))
     assert min(ties, saturated) > 1000, "the tiles must reach ties and both ends"

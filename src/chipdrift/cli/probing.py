@@ -166,7 +166,9 @@ def _print(result: ProbeResult) -> None:
             if f.value is not None and not _dull(f.rule, f.value)
         ]
         unknown = [
-            f"{f.rule} unknown ({f.words})" for f in found if f.value is None and f.rule != "keep"
+            f"{f.rule} unknown ({f.words})"
+            for f in found
+            if f.value is None and f.explained < max(1, f.asked)
         ]
         first = next((f for f in found if f.asked), None)
         counts = f": {first.explained:,} of {first.asked:,} outputs explained" if first else ""

@@ -72,7 +72,7 @@ def one_op_model(one: OneOp) -> bytes:
                 name, _TYPES[dtype], array.shape, array.reshape(-1).tolist()
             )
         else:
-            tensor = numpy_helper.from_array(np.ascontiguousarray(array, dtype), name)
+            tensor = numpy_helper.from_array(np.asarray(array, dtype, order="C"), name)
         constants.append(tensor)
         return name
 

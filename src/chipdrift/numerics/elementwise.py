@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.numerics.fixedpoint import fixed, fixed_sum
 from chipdrift.numerics.products import clamp_limits
-from chipdrift.numerics.profile import Elementwise
 from chipdrift.numerics.quantize import dequantize
-from chipdrift.numerics.requantize import significand
 from chipdrift.numerics.rounding import Rounding, divide, noise_of, round_float
 from chipdrift.numerics.tensors import Array, OpSpec, Quant
 
@@ -29,6 +28,8 @@ def rescale(spec: OpSpec, values: Array, quant: Quant, positions: Array | None =
         return np.clip(values, low, high).astype(spec.output.storage)
     if spec.rules.elementwise.arithmetic == "float32":
         return from_real(spec, dequantize(values, quant), positions)
+    if spec.rules.elementwise.arithmetic == "fixed_point":
+        return fixed_sum(spec, [(values, quant, 1)], positions)
     steps = values.astype(np.int64) - int(quant.zero_point)
     return from_sum(spec, [(steps, ratio(quant, spec.output))], 1, positions)
 
@@ -48,13 +49,16 @@ def from_sum(
 
     ``exact`` is one rounding of the rational number; ``float32`` rounds every factor, product and
     sum to float32 on the way, from left to right, as the pools of onnxruntime do; ``fixed_point``
-    represents every factor in n bits below the largest one's leading bit and sums exactly (N32).
+    holds every factor as a fixed-point number (:func:`multipliers`) and sums exactly (N32).
     ``divisor`` may differ from one output to the next, broadcast (N33). ``positions`` are the
     outputs' own, for the noise of STOCHASTIC, where ``terms`` are a part of the output only.
     """
     rules, low_high = spec.rules.elementwise, clamp_limits(spec)
+    if rules.arithmetic == "fixed_point" and np.any(divisor != 1):
+        return _fixed_means(spec, terms, divisor, positions)
     shape = np.broadcast_shapes(*(steps.shape for steps, _ in terms))
     noise = _noise(spec, shape, positions)
+    inside, outside = zero_points(spec)
     if rules.arithmetic == "float32":
         total: Any = np.zeros(shape, np.float32)
         for index, (steps, factor) in enumerate(terms):
@@ -62,7 +66,7 @@ def from_sum(
             total = total + term if index else term
         if np.any(divisor != 1):
             total = total / np.asarray(divisor, np.float32)
-        total = np.clip(total, -_FAR, _FAR).astype(np.float32)
+        total = np.clip(total, -_FAR, _FAR).astype(np.float32) + np.float32(inside)
         out = round_float(total, rules.rounding, noise).astype(np.int64)
     else:
         held = [factor for _, factor in terms]
@@ -76,17 +80,29 @@ def from_sum(
         divisor = divisor.astype(object) if isinstance(divisor, np.ndarray) else divisor
         # One dimension at least: without, an object array's results are plain Python numbers.
         whole = np.atleast_1d(np.asarray(wide, object))
-        out = divide(whole, divisor * unit, rules.rounding, noise)
+        out = divide(whole + inside * divisor * unit, divisor * unit, rules.rounding, noise)
         out = np.clip(out, -int(_FAR), int(_FAR)).astype(np.int64).reshape(shape)
-    out = np.broadcast_to(out, shape) + int(spec.output.zero_point)
+    out = np.broadcast_to(out, shape) + outside
     return np.clip(out, *low_high).astype(spec.output.storage)
 
 
-def fixed(factors: list[Fraction], rules: Elementwise) -> list[Fraction]:
-    """Every factor in units of ``2**e``, so that the largest has ``bits`` bits; halves go up."""
-    _, e = significand(max(factors), rules.bits or 1)
-    unit = Fraction(2) ** e
-    return [Fraction((f / unit + Fraction(1, 2)).__floor__()) * unit for f in factors]
+def _fixed_means(
+    spec: OpSpec, terms: list[tuple[Array, Fraction]], divisor: int | Array, positions: Array | None
+) -> Array:
+    """What is held as a fixed-point number is the factor over the count (N33)."""
+    shape = np.broadcast_shapes(*(steps.shape for steps, _ in terms))
+    counts = np.broadcast_to(divisor, shape)
+    out = np.zeros(shape, spec.output.storage)
+    for count in np.unique(counts):
+        held = [(steps, factor / int(count)) for steps, factor in terms]
+        out = np.where(counts == count, from_sum(spec, held, 1, positions), out)
+    return out.astype(spec.output.storage)
+
+
+def zero_points(spec: OpSpec) -> tuple[int, int]:
+    """What is added before and after the rounding: the output's zero point and 0, or 0 and it."""
+    zero = int(spec.output.zero_point)
+    return (zero, 0) if spec.rules.elementwise.zero_point == "inside" else (0, zero)
 
 
 def quotient(spec: OpSpec, a: Array, b: Array) -> Array:
@@ -102,24 +118,29 @@ def quotient(spec: OpSpec, a: Array, b: Array) -> Array:
         factor = fixed([factor], rules)[0]
     over = np.atleast_1d(np.where(b < 0, -a, a)).astype(object) * factor.numerator
     under = np.atleast_1d(np.where(b == 0, 1, np.abs(b))).astype(object) * factor.denominator
-    out = divide(over, under, rules.rounding, _noise(spec, a.shape, None))
+    inside, outside = zero_points(spec)
+    out = divide(over + inside * under, under, rules.rounding, _noise(spec, a.shape, None))
     out = np.clip(out, -int(_FAR), int(_FAR)).astype(np.int64).reshape(a.shape)
-    steps = np.where(b == 0, np.sign(a) * np.int64(_FAR), out) + int(spec.output.zero_point)
+    steps = np.where(b == 0, np.sign(a) * np.int64(_FAR) + inside, out) + outside
     return np.asarray(np.clip(steps, *clamp_limits(spec))).astype(spec.output.storage)
 
 
 def from_real(spec: OpSpec, values: Array, positions: Array | None = None) -> Array:
     """``round(value / scale) + zero_point``, clamped; NaN is the zero point (N46, N50).
 
-    float64 is divided in float64, any other type in float32.
+    float64 is divided in float64, any other type in float32; ``reciprocal``: times
+    1 / scale.
     """
     wide: Any = np.float64 if values.dtype == np.float64 else np.float32
     with np.errstate(all="ignore"):
-        steps = values.astype(wide) / wide(spec.output.scale)
+        scale = wide(spec.output.scale)
+        reciprocal = spec.rules.elementwise.reciprocal
+        steps = values.astype(wide) * (1 / scale) if reciprocal else values.astype(wide) / scale
     steps = np.clip(np.nan_to_num(steps, nan=0.0, posinf=_FAR, neginf=-_FAR), -_FAR, _FAR)
     noise = _noise(spec, values.shape, positions)
-    whole = round_float(steps, spec.rules.elementwise.rounding, noise).astype(np.int64)
-    out: Array = np.clip(whole + int(spec.output.zero_point), *clamp_limits(spec))
+    inside, outside = zero_points(spec)
+    whole = round_float(steps + wide(inside), spec.rules.elementwise.rounding, noise)
+    out: Array = np.clip(whole.astype(np.int64) + outside, *clamp_limits(spec))
     return out.astype(spec.output.storage)
 
 

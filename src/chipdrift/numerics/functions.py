@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from chipdrift.numerics.elementwise import from_real
+from chipdrift.numerics.elementwise import from_real, zero_points
 from chipdrift.numerics.products import clamp_limits
 from chipdrift.numerics.quantize import dequantize
 from chipdrift.numerics.rounding import Rounding, divide, noise_of, round_float
@@ -164,7 +164,7 @@ def to_output(spec: OpSpec, values: Array) -> Array:
 
 
 def _placed(spec: OpSpec, steps: Array) -> Array:
-    out: Array = np.clip(steps + int(spec.output.zero_point), *clamp_limits(spec))
+    out: Array = np.clip(steps, *clamp_limits(spec))
     return out.astype(spec.output.storage)
 
 
@@ -188,14 +188,16 @@ def _exact(
     with np.errstate(all="ignore"):
         value = formula(steps * float(quant.scale) / parts, FLOAT64) * (1 + error)
         t = np.clip(np.nan_to_num(value / scale, nan=0, posinf=_FAR, neginf=-_FAR), -_FAR, _FAR)
-    margin = _MARGIN * (np.abs(t) + 1 / scale)
+    inside, outside = zero_points(spec)
+    t = t + inside
+    margin = _MARGIN * (np.abs(t) + abs(inside) + 1 / scale)
     ends = round_float(t - margin, rounding, noise), round_float(t + margin, rounding, noise)
     doubtful = (ends[0] != ends[1]) & np.isfinite(value) & (np.abs(t) < _FAR / 2)
     out = round_float(t, rounding, noise).astype(np.int64)
     if doubtful.any():
         drawn = None if noise is None else noise[doubtful]
         out[doubtful] = _careful(steps[doubtful], parts, quant, formula, spec, drawn)
-    return _placed(spec, out)
+    return _placed(spec, out + outside)
 
 
 def _careful(
@@ -207,7 +209,7 @@ def _careful(
         x = np.empty(steps.size, object)
         x[:] = [int(step) * scale for step in steps]
         gain = 1 + Decimal(spec.rules.function.relative_error)
-        y = formula(x, DIGITS) * gain / Decimal(float(spec.output.scale))
+        y = formula(x, DIGITS) * gain / Decimal(float(spec.output.scale)) + zero_points(spec)[0]
         exact = [_snapped(v).as_integer_ratio() for v in y]
     over = np.array([n for n, _ in exact] + [None], object)[:-1]
     under = np.array([d for _, d in exact] + [None], object)[:-1]

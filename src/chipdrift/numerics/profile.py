@@ -129,7 +129,8 @@ class Elementwise(Record):
     """How Add, Sub, Mul, the pools and bare changes of a quantizer reach the output's scale (N30 to N35).
 
     ``zero_point``: added to the rounded ``output``, or ``inside`` what is rounded, where its parity
-    decides ties (a sum in fixed point without ``guard`` always has it inside).
+    decides ties (a sum in fixed point without ``guard`` always has it inside). ``reciprocal``: real
+    numbers of float32 are multiplied by float32(1 / output scale), not divided by the scale (N31).
 
     The rest is for ``fixed_point``. Every factor (input scale / output scale, made by the arithmetic
     ``scale``) is a whole number of units ``2**-sh``, halves to even: ``bits`` of them for the ``leading``
@@ -155,12 +156,19 @@ class Elementwise(Record):
     parts: Literal["together", "apart"] = "together"
     rounding: Rounding = Rounding.HALF_EVEN
     zero_point: Literal["output", "inside"] = "output"
+    reciprocal: bool = False
 
     @model_validator(mode="after")
     def _consistent(self) -> Elementwise:
         if (self.arithmetic == "fixed_point") != (self.bits is not None):
             raise ValueError('arithmetic = "fixed_point" and bits go together')
-        of_fixed = set(Elementwise.model_fields) - {"arithmetic", "bits", "rounding", "zero_point"}
+        of_fixed = set(Elementwise.model_fields) - {
+            "arithmetic",
+            "bits",
+            "rounding",
+            "zero_point",
+            "reciprocal",
+        }
         given = sorted(
             name
             for name in of_fixed

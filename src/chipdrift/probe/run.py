@@ -22,6 +22,7 @@ from chipdrift.probe.assemble import (
 )
 from chipdrift.probe.elementwise import probe_elementwise
 from chipdrift.probe.finding import Finding
+from chipdrift.probe.floats import probe_floats
 from chipdrift.probe.inputs import probe_input, probe_repeat
 from chipdrift.probe.products import KINDS, Products, probe_products
 from chipdrift.probe.toml import profile_toml
@@ -108,9 +109,11 @@ def run_probe(
 def _more(
     asker: Asker, seed: int, tell: Callable[[str], None], findings: list[Finding]
 ) -> list[Override]:
-    """Questions on element-wise ops and functions."""
+    """Questions on element-wise ops, functions and small floats."""
     found, overrides = probe_elementwise(asker, np.random.default_rng([seed, 5]), tell)
     findings += found
+    tell("float16 sums")
+    findings += probe_floats(asker, np.random.default_rng([seed, 6]))
     return overrides
 
 

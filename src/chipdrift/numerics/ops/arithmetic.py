@@ -17,6 +17,7 @@ from chipdrift.numerics.elementwise import (
     ratio,
     rescale,
 )
+from chipdrift.numerics.fixedpoint import Term, fixed_product, fixed_sum
 from chipdrift.numerics.limits import both, narrow, needs
 from chipdrift.numerics.quantize import dequantize
 from chipdrift.numerics.tensors import Array, OpSpec
@@ -33,6 +34,16 @@ def _reals(spec: OpSpec, arrays: Sequence[Array | None]) -> list[Array] | None:
     if spec.rules.elementwise.arithmetic != "float32":
         return None
     return [dequantize(x, spec.quant(i)) for i, x in enumerate(arrays) if x is not None]
+
+
+def _fixed(spec: OpSpec) -> bool:
+    return spec.rules.elementwise.arithmetic == "fixed_point"
+
+
+def _terms(spec: OpSpec, arrays: Sequence[Array | None], *signs: int) -> list[Term]:
+    """All inputs as stored integers with their quantizers."""
+    given = [np.asarray(x) for x in arrays]
+    return [(x, spec.quant(i), s) for (i, x), s in zip(enumerate(given), signs, strict=True)]
 
 
 def _bytes(spec: OpSpec) -> bool:
@@ -53,6 +64,8 @@ def add(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
         return fused_add(spec, *(np.asarray(x) for x in arrays))
     if reals is not None:
         return from_real(spec, functools.reduce(np.add, reals))
+    if _fixed(spec):
+        return fixed_sum(spec, _terms(spec, arrays, *[1] * len(arrays)))
     terms = [
         (_steps(spec, arrays, i), ratio(spec.quant(i), spec.output)) for i in range(len(arrays))
     ]
@@ -63,6 +76,8 @@ def sub(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     """A - B."""
     if (reals := _reals(spec, arrays)) is not None:
         return from_real(spec, reals[0] - reals[1])
+    if _fixed(spec):
+        return fixed_sum(spec, _terms(spec, arrays, 1, -1))
     a, b = _steps(spec, arrays, 0), _steps(spec, arrays, 1)
     x, y = ratio(spec.quant(0), spec.output), ratio(spec.quant(1), spec.output)
     return from_sum(spec, [(a, x), (-b, y)], 1)
@@ -74,6 +89,8 @@ def mul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     reals = _reals(spec, arrays)
     if reals is not None:
         return fused_mul(spec, a, b) if _bytes(spec) else from_real(spec, reals[0] * reals[1])
+    if _fixed(spec):
+        return fixed_product(spec, a, b)
     return from_sum(spec, [(a * b, _product_factor(spec))], 1)
 
 
@@ -90,6 +107,8 @@ def sign(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     change = np.negative if spec.op == "Neg" else np.abs
     if (reals := _reals(spec, arrays)) is not None:
         return from_real(spec, change(reals[0]))
+    if spec.op == "Neg" and _fixed(spec):
+        return fixed_sum(spec, _terms(spec, arrays, -1))
     return from_sum(spec, [(change(_steps(spec, arrays, 0)), ratio(spec.quant(0), spec.output))], 1)
 
 
