@@ -51,6 +51,10 @@ class Accumulator(Record):
         return self
 
 
+# Exact sums in 32 bits.
+PLAIN = Accumulator()
+
+
 class Requantize(Record):
     """How an accumulator becomes an output integer (N20 to N29).
 
@@ -67,7 +71,8 @@ class Requantize(Record):
     Low accumulator bits are dropped before the multiplication: first ``drop`` of them, then as many
     as leave ``keep`` bits below the output's step. ``parts``: drop the sum, or the products, the
     zero points' correction and the bias each ``apart`` and by its own rounding. ``drop_rounding``:
-    MIDPOINT is FLOOR with half a unit of what is kept added; MIDPOINT_NONZERO leaves a kept 0 alone.
+    MIDPOINT is FLOOR with half a unit of what is kept added; MIDPOINT_NONZERO leaves a kept 0 as
+    it is.
     """
 
     scale: Literal["exact", "float32", "float32_max", "float64"] = "exact"
@@ -126,16 +131,16 @@ class Function(Record):
 
 
 class Elementwise(Record):
-    """How Add, Sub, Mul, the pools and bare changes of a quantizer reach the output's scale (N30 to N35).
+    """How Add, Mul, the pools, bare changes of a quantizer reach the output's scale (N30 to N35).
 
     ``zero_point``: added to the rounded ``output``, or ``inside`` what is rounded, where its parity
     decides ties (a sum in fixed point without ``guard`` always has it inside). ``reciprocal``: real
     numbers of float32 are multiplied by float32(1 / output scale), not divided by the scale (N31).
 
-    The rest is for ``fixed_point``. Every factor (input scale / output scale, made by the arithmetic
-    ``scale``) is a whole number of units ``2**-sh``, halves to even: ``bits`` of them for the ``leading``
-    number, which is the ``largest`` factor, the ``sum`` of all, or ``one``; ``sh`` is at most
-    ``fraction``.
+    The rest is for ``fixed_point``. Every factor (input scale / output scale, made by the
+    arithmetic ``scale``; over the count in a mean) is a whole number of units ``2**-sh``, halves to
+    even, of ``bits`` bits in the ``leading`` number: the ``largest`` factor, the ``sum`` of all, or
+    ``one``; ``sh`` is at most ``fraction``.
 
     ``zero_step``: what the zero points contribute is rounded by ``zero_rounding`` to multiples of
     that many units; ``zero_width``: in those multiples it is an integer of so many bits, and wraps.
@@ -176,7 +181,7 @@ class Elementwise(Record):
         )
         if self.arithmetic != "fixed_point" and given:
             raise ValueError(
-                f'{given[0]} contradicts arithmetic = "{self.arithmetic}", which has no use for it; '
+                f'{given[0]} contradicts arithmetic = "{self.arithmetic}", which does not use it; '
                 'use arithmetic = "fixed_point" with bits, or remove it'
             )
         if self.zero_step & (self.zero_step - 1):

@@ -47,10 +47,8 @@ def scales(x_scale: Array, w_scale: Array, y_scale: Array, arithmetic: str) -> l
         ]
     dtype = np.float64 if arithmetic == "float64" else np.float32
     x, w, y = x.astype(dtype), w.astype(dtype), y.astype(dtype)
-    if arithmetic == "float32_max":
-        product = (x * w.max() / y) * (w / w.max())
-    else:
-        product = x * w / y
+    top = w.max() if arithmetic == "float32_max" else None
+    product = x * w / y if top is None else (x * top / y) * (w / top)
     return [Fraction(float(value)) for value in product]
 
 

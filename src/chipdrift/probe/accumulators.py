@@ -1,7 +1,7 @@
-"""How wide is the accumulator, what does it do when it overflows, and in which order is it filled?
+"""How wide is the accumulator, what if it overflows, and in which order is it filled?
 
-Sums are made large on purpose. A wrapped or clamped sum is wrong by far more than any requantization
-is, so a candidate is right where it explains all outputs within ``_NEAR`` steps.
+Sums are made large on purpose. A wrapped or clamped sum is wrong by far more than requantization
+ever is, so a candidate is right where it explains all outputs within ``_NEAR`` steps.
 """
 
 from __future__ import annotations

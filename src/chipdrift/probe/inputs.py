@@ -109,7 +109,7 @@ def probe_repeat(asker: Asker, rng: np.random.Generator) -> list[Finding]:
             subject="answers", rule="batch", value=not moved, asked=first.size,
             explained=int((first == swapped[::-1]).sum()),
             words="two rows in one order and in the other: "
-            + ("a row's answer does not depend on its place" if moved else "a row's answer changes"),
+            + ("a row's answer stays the same" if moved else "a row's answer changes"),
         ),
     ]  # fmt: skip
 

@@ -55,8 +55,8 @@ def difference_page(results: Sequence[ProbeResult]) -> str:
         "# What the targets do differently",
         "",
         "Made by `chipdrift probe " + " ".join(r.target for r in results) + " -o FOLDER` on "
-        f"{results[0].created}. Each rule was found from inputs and outputs alone; the page of each "
-        "target has the counts. Evidence: "
+        f"{results[0].created}. Each rule was found from inputs and outputs alone; the page of "
+        "each target has the counts. Evidence: "
         + ", ".join(sorted({f"**{r.evidence}**" + _limits(r.evidence) for r in results})),
         "",
         "Targets with the same rules: "
@@ -125,10 +125,7 @@ def _table(found: Sequence[Finding]) -> list[str]:
     rows = []
     for f in found:
         ruled = ", ".join(f"{v} ({_share(share)})" for v, share in f.ruled_out[:4])
-        if f.undecided:
-            words = f"{f.words}: {' or '.join(f.undecided)}"
-        else:
-            words = f.words
+        words = f"{f.words}: {' or '.join(f.undecided)}" if f.undecided else f.words
         counts = f"{f.explained:,} of {f.asked:,}" if f.asked else ""
         rows.append([_TITLES.get(f.rule, f.rule), _cell(f), counts, ruled, words])
     return _grid(["rule", "found", "outputs explained", "ruled out (share explained)", "why"], rows)
@@ -136,7 +133,7 @@ def _table(found: Sequence[Finding]) -> list[str]:
 
 def _share(share: float) -> str:
     """A share below one is never written as 100 %."""
-    return f"{share:.1%}" if share < 0.999 or share == 1 else f"{min(share, 0.99999):.3%}"
+    return f"{share:.1%}" if share < 0.999 else f"{min(share, 0.99999):.3%}"
 
 
 def _grid(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

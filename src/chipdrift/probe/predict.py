@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.numerics.profile import Accumulator, Requantize
+from chipdrift.numerics.profile import PLAIN, Accumulator, Requantize
 from chipdrift.numerics.requantize import (
     Channel,
     channels,
@@ -50,7 +50,7 @@ class Evidence:
     low: int
     high: int
     answer: Array
-    accumulator: Accumulator = Accumulator()
+    accumulator: Accumulator = PLAIN
 
     def confirmed(self, rules: Requantize) -> int:
         """How many outputs the reference gets right under ``rules``."""

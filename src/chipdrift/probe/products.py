@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.numerics.profile import Accumulator, Requantize
+from chipdrift.numerics.profile import PLAIN, Accumulator, Requantize
 from chipdrift.numerics.requantize import channels, represent, scales
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
@@ -40,8 +40,8 @@ _DRAWS = 36
 class Group:
     """Kinds of op that follow the same rules at one width.
 
-    ``rivals`` are all rules that explain the answers equally well, the plainest first; ``explained``
-    of ``asked`` outputs. ``shares`` maps "field = value" to what the best rules with that value
+    ``rivals`` are all rules that explain the answers equally well, the plainest first;
+    ``explained`` of ``asked`` outputs. ``shares`` maps "field = value" to what the best rules with that value
     explain.
     """
 
@@ -53,7 +53,7 @@ class Group:
     asked: int
     shares: dict[str, float]
     words: str = ""
-    accumulator: Accumulator = Accumulator()
+    accumulator: Accumulator = PLAIN
 
     @property
     def complete(self) -> bool:
@@ -100,7 +100,7 @@ def probe_products(
                 continue
             nodes = asker.opened.nodes if asker.opened else ()
             processors[kind, bits] = tuple(sorted({n[0] for n in nodes if n[2] in _OPS}))
-            sums = _sums_in(accumulator, settings, replies) if bits == 8 else Accumulator()
+            sums = _sums_in(accumulator, settings, replies) if bits == 8 else PLAIN
             evidence = [
                 evidence_of(setting, reply, sums)
                 for setting, reply in zip(settings, replies, strict=True)
@@ -125,9 +125,9 @@ def _sums_in(
     Sums that overflow move outputs by many steps: what explains more outputs within two steps of
     exact requantization is taken, exact sums if it makes no difference.
     """
-    if accumulator is None or accumulator == Accumulator():
-        return Accumulator()
-    near = dict.fromkeys((Accumulator(), accumulator), 0)
+    if accumulator is None or accumulator == PLAIN:
+        return PLAIN
+    near = dict.fromkeys((PLAIN, accumulator), 0)
     for rules in near:
         for setting, reply in zip(settings, replies, strict=True):
             entry = evidence_of(setting, reply, rules)
@@ -279,7 +279,7 @@ def evidence_of(setting: Setting, answer: Array, sums: Accumulator | None = None
     zero = int(setting.y_side.zero_point)
     products: Array = setting.sums
     correction: Array = int(setting.x_side.zero_point) * setting.weight_sums
-    if sums is not None and sums != Accumulator() and setting.patches.ndim == 2:
+    if sums is not None and sums != PLAIN and setting.patches.ndim == 2:
         products, correction = setting.sums_under(sums)
     return Evidence(
         words=str(setting.wish),
@@ -293,5 +293,5 @@ def evidence_of(setting: Setting, answer: Array, sums: Accumulator | None = None
         low=zero if setting.wish.relu else 0,
         high=(1 << setting.wish.bits) - 1,
         answer=answer,
-        accumulator=Accumulator() if sums is None else sums,
+        accumulator=PLAIN if sums is None else sums,
     )

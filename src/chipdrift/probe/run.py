@@ -134,8 +134,8 @@ def _head(
     best = sum(group.explained for group in products.groups)
     asked = sum(group.asked for group in products.groups)
     return (
-        f"Written by chipdrift probe {target.name} on {created}, from its answers to {models} small "
-        f"models.\nEvidence: {target.evidence}; "
+        f"Written by chipdrift probe {target.name} on {created}, from its answers to {models} "
+        f"small models.\nEvidence: {target.evidence}; "
         + ", ".join(f"{k} {v}" for k, v in versions.items() if k != "isa")
         + f".\nProducts: {best} of {asked} outputs explained. The page beside this file says why."
     )

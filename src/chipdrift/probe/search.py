@@ -35,8 +35,8 @@ _EQUALS = 48
 class Found:
     """The rules with the counts: ``explained`` of ``asked`` outputs, by the reference.
 
-    ``equal`` are other rules that explain as much; ``others`` maps "field = value" to the share that
-    the best rules with that value explain.
+    ``equal`` are other rules that explain as much; ``others`` maps "field = value" to the share
+    that the best rules with that value explain.
     """
 
     rules: Requantize
@@ -106,7 +106,7 @@ def holds(rules: Requantize, evidence: Sequence[Evidence]) -> bool:
 
 
 def disagreement(candidates: Sequence[Requantize], evidence: Evidence) -> int:
-    """On how many outputs of an experiment not yet made the candidates part; its answers are void."""
+    """On how many outputs of an experiment the candidates part; its answers are not asked yet."""
     pool = Pool([evidence], everything=True)
     first = pool.predict(candidates[0])
     parted = [pool.predict(rules) != first for rules in candidates[1:]]

@@ -1,4 +1,4 @@
-"""Random products with known integers: one small model each, many channels with scales of their own."""
+"""Random products with known integers: a small model each, every channel with its own scale."""
 
 from __future__ import annotations
 
@@ -23,9 +23,8 @@ class Wish:
     """What a setting should be like: what is False or None is left out of the experiment.
 
     ``x_zero`` and ``y_zero`` say whether zero points are random (else 0, and the middle of the
-    range); ``per_channel`` gives every channel its weight scale; ``spread`` is the ratio of the
-    largest to the smallest accumulator range among the channels. ``dyadic`` makes S a small odd number
-    times a power of two, so that sums fall on ties.
+    range); ``per_channel`` gives every channel its weight scale; ``dyadic`` makes S a small odd
+    number times a power of two, so that sums fall on ties.
     """
 
     kind: Kind = "matmul"

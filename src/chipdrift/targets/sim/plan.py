@@ -349,8 +349,8 @@ class _Planner:
         scale = self.constants.get(step.inputs[1])
         if scale is None:
             raise ModelError(
-                f"Node {step.name} ({step.op}): its scale is computed at run time; the engine needs "
-                "scales that the model holds. Quantize the model statically."
+                f"Node {step.name} ({step.op}): its scale is computed at run time; the engine "
+                "needs scales that the model holds. Quantize the model statically."
             )
         zero_name = step.inputs[2] if len(step.inputs) > 2 else ""
         zero = self.constants.get(zero_name) if zero_name else np.zeros_like(scale)
