@@ -52,6 +52,10 @@ class Asker:
 
     def ask(self, model: bytes, feeds: Sequence[Mapping[str, Array]]) -> list[Array]:
         """The first output for each feed; raises NoAnswerError."""
+        return [answer[0] for answer in self.ask_all(model, feeds)]
+
+    def ask_all(self, model: bytes, feeds: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
+        """All outputs for each feed; raises NoAnswerError."""
         digest = hashlib.sha256(model).hexdigest()[:24]
         path = Path(self._folder.name) / f"{digest}.onnx"
         path.write_bytes(model)
@@ -64,7 +68,7 @@ class Asker:
             for index, feed in enumerate(feeds):
                 self.inputs += 1
                 worker.run(digest, str(index), feed, False)
-                answers.append(unpack_arrays(self._receive()[4])[0])
+                answers.append(unpack_arrays(self._receive()[4]))
             return answers
         finally:
             path.unlink(missing_ok=True)
