@@ -1,4 +1,4 @@
-"""Fixed-point rules of element-wise ops against formulas written a second time, and the simulator."""
+"""Fixed-point rules against formulas written a second time, and against the simulator."""
 
 from __future__ import annotations
 
@@ -121,13 +121,15 @@ def test_what_is_held_of_a_mean_is_the_factor_over_the_count() -> None:
     np.testing.assert_array_equal(by_engine(case, elementwise=rules), want)
 
 
-@pytest.mark.parametrize("op", ["Relu", "Abs", "Identity"])
+@pytest.mark.parametrize("op", ["Relu", "Abs", "Identity", "LeakyRelu"])
 @pytest.mark.parametrize("arithmetic", ["exact", "float32"])
 def test_a_zero_point_inside_decides_ties(op: str, arithmetic: str) -> None:
     q = np.arange(256)
-    case = Case(op, [Q("uint8", 0.5, 100, q)], Q("uint8", 1.0, 7))
+    how = {"alpha": 0.5} if op == "LeakyRelu" else {}
+    case = Case(op, [Q("uint8", 0.5, 100, q)], Q("uint8", 1.0, 7), how)
     step = (q - 100) / 2
-    step = {"Relu": np.maximum(step, 0), "Abs": np.abs(step), "Identity": step}[op]
+    steps = {"Relu": np.maximum(step, 0), "Abs": np.abs(step), "Identity": step}
+    step = steps.get(op, np.where(step < 0, step / 2, step))
     for where, want in (("output", np.rint(step) + 7), ("inside", np.rint(step + 7))):
         rules = {"arithmetic": arithmetic, "zero_point": where}
         got = by_engine(case, elementwise=rules, function={"arithmetic": "exact"})
@@ -204,3 +206,35 @@ def test_the_profiles_answer_as_the_simulator(soc: str, tmp_path: Path) -> None:
             assert {where for where, _, _ in session.opened().nodes} == {"npu"}
             want = session.run(feeds(case))[0]
             np.testing.assert_array_equal(by_profile(case, profile), want, err_msg=case.op)
+
+
+@pytest.mark.htp
+@pytest.mark.parametrize("soc", ["sm8450", "sm8550"])
+def test_the_known_faults_are_there(soc: str, tmp_path: Path) -> None:
+    """docs/known-faults.md, the smallest way to see each of three."""
+    pytest.importorskip("onnxruntime_qnn")
+    from chipdrift.targets import htp
+    from chipdrift.targets.registry import get_target
+
+    def answer(case: Case) -> Array:
+        onnx.save(model_of(case), tmp_path / "op.onnx")
+        session = htp.open_session(str(tmp_path / "op.onnx"), get_target(f"htp:{soc}").options)
+        fed = {k: v for k, v in feeds(case).items() if not case.inputs[int(k[1:])].constant}  # type: ignore[union-attr]
+        return session.run(fed)[0].astype(np.int64)
+
+    a, b = BYTES
+    sub = Case("Sub", [Q("uint8", 0.0088, 134, a), Q("uint8", 0.3172, 223, b)], Q("uint8", 1, 247))
+    assert not answer(sub).any()
+    every = Q("uint16", 2.0**-12, 32768, np.arange(1 << 16))
+    for op, step, zero in (("Sigmoid", -16, 0), ("Tanh", -15, 32768), ("HardSigmoid", -16, 0)):
+        told = [answer(Case(op, [every], Q("uint16", 2.0 ** (step + i), zero))) for i in (0, 1)]
+        np.testing.assert_array_equal(*told)
+    weights = np.zeros((8, 1, 5, 5), np.int64)
+    weights[:, 0, 3] = 100
+    x = Q("uint16", 2.0**-8, 0x12FF, np.full((1, 8, 12, 12), 0x12FF))
+    w = Q("int8", 2.0**-7, 0, weights, constant=True)
+    how = {"kernel_shape": [5, 5], "strides": [2, 2], "pads": [2] * 4, "group": 8}
+    steps = answer(Case("Conv", [x, w], Q("uint16", 2.0**-6, 30000), how)) - 30000
+    assert (steps[:, :, 1::2, 0] == -93).all()
+    steps[:, :, 1::2, 0] = 0
+    assert not steps.any()

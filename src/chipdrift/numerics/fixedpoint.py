@@ -25,7 +25,7 @@ _FAR = 1 << 33  # beyond every integer that can be asked for
 
 
 def multipliers(factors: Sequence[Fraction], rules: Elementwise) -> tuple[list[int], int]:
-    """``m`` for every positive factor, and ``sh``: ``factor ~ m * 2**-sh``, halves to even (N32)."""
+    """``m`` for every factor, and ``sh``: ``factor ~ m * 2**-sh``, halves to even (N32)."""
     leading = {"largest": max(factors), "sum": sum(factors), "one": Fraction(1)}[rules.leading]
     sh = (rules.bits or 1) - 1 - floor_log2(Fraction(leading))
     if rules.fraction is not None:
@@ -45,12 +45,12 @@ def fixed_sum(spec: OpSpec, terms: Sequence[Term], positions: Array | None = Non
     With ``m``, ``sh`` of the factors, ``A = sum(+-q*m)`` and ``Z = sum(+-z*m)``, the latter rounded
     to multiples of g = ``zero_step``:
 
-    - without ``guard``: ``y = R((A + g*C) / 2**sh)`` with ``C = floor(z_y * 2**sh / g) - round(Z/g)``,
+    - without ``guard``: ``y = R((A + g*C) / 2**sh)``, ``C = floor(z_y * 2**sh / g) - round(Z/g)``,
       which wraps to ``zero_width`` bits; under HALF_UP the half is part of C:
       ``y = floor((A + g*C) / 2**sh)``, ``C = floor((z_y * 2**sh + 2**(sh-1)) / g) - round(Z/g)``;
-    - with ``guard``: ``y = R(t / 2**k) + z_y``, ``t = hu((A - Z) * 2**(k-sh))``, hu being HALF_UP and
+    - with ``guard``: ``y = R(t / 2**k) + z_y``, ``t = hu((A - Z) * 2**(k-sh))``, hu being HALF_UP,
       ``k = max(min(guard, 3), guard - max(0, floor(log2(largest factor))))``; parts ``apart``:
-      ``t = hu(A * 2**(k-sh)) + hu(-Z * 2**(k-sh))`` with q and z counted from the middle of the range
+      ``t = hu(A * 2**(k-sh)) + hu(-Z * 2**(k-sh))`` with q and z counted from the range's middle
       (32768 for uint16).
 
     ``positions`` are the outputs' own, for the noise of STOCHASTIC.
@@ -94,8 +94,8 @@ def fixed_sum(spec: OpSpec, terms: Sequence[Term], positions: Array | None = Non
 def fixed_product(spec: OpSpec, a: Array, b: Array) -> Array:
     """``a * b * scale_a * scale_b / scale_y + z_y`` of int64 steps, in fixed point, clamped (N34).
 
-    ``y = R((a*b*m + d) / 2**sh) + z_y``. With g = ``zero_step`` above 1, d is the error of rounding the
-    zero points' share K*m to multiples of g: ``d = g*hu(K*m/g) - K*m``,
+    ``y = R((a*b*m + d) / 2**sh) + z_y``. With g = ``zero_step`` above 1, d is the error of rounding
+    the zero points' share K*m to multiples of g: ``d = g*hu(K*m/g) - K*m``,
     ``K = 256 * hu((2*u*v + u + v)/256)``, u and v being the zero points counted from the middle of
     their range.
     """

@@ -25,6 +25,7 @@ ROUNDINGS += [Rounding.TOWARD_ZERO]
 _SAMPLE = 500
 _BEAM = 6
 _AGAIN = 4
+_SAID = ("arithmetic", "rounding", "zero_point", "reciprocal")  # at the ends of the words
 _RIVALS = 16
 _ROUNDS = 6
 
@@ -59,7 +60,7 @@ class Asked:
         return int((self.predict(rules, sample) == answer).sum()), answer.size
 
     def thinned(self) -> Asked:
-        """Some 4,000 of the outputs, evenly, where there are more: for shares that are only shown."""
+        """Some 4,000 of the outputs, evenly: for shares that are only shown."""
         step = self.answer.size // 4096
         if step < 2 or not self.telling.size:
             return self
@@ -193,9 +194,9 @@ def find_function(
 def simple() -> Iterator[Elementwise]:
     """No fixed point: all roundings of real and of float32 numbers."""
     for arithmetic, rounding in itertools.product(("float32", "exact"), ROUNDINGS):
-        yield Elementwise(arithmetic=arithmetic, rounding=rounding)
+        yield Elementwise.model_validate({"arithmetic": arithmetic, "rounding": rounding})
         if rounding is Rounding.HALF_EVEN:  # of the others the zero point changes nothing here
-            yield Elementwise(arithmetic=arithmetic, rounding=rounding, zero_point="inside")
+            yield Elementwise.model_validate({"arithmetic": arithmetic, "zero_point": "inside"})
         if arithmetic == "float32":
             yield Elementwise(rounding=rounding, reciprocal=True)
             if rounding is Rounding.HALF_EVEN:
@@ -267,7 +268,7 @@ def _rounding(rules: Elementwise) -> str:
 
 
 def _words(fields: Mapping[str, Any], rules: Elementwise | Function) -> str:
-    parts = [rules.arithmetic]
+    parts: list[str] = [rules.arithmetic]
     parts += [
         f"{k} {v}"
         for k, v in fields.items()

@@ -95,7 +95,10 @@ def _overrides(rules: dict[tuple[int, Rules], list[str]]) -> list[Override]:
                 more: dict[str, Any] = {"function": found.function} if table else {}
                 made.append(
                     Override(
-                        ops=tuple(chosen), activation=bits, elementwise=found.elementwise, **more
+                        ops=tuple(chosen),
+                        activation=8 if bits == 8 else 16,
+                        elementwise=found.elementwise,
+                        **more,
                     )
                 )
     return made
@@ -103,17 +106,16 @@ def _overrides(rules: dict[tuple[int, Rules], list[str]]) -> list[Override]:
 
 # Where a search begins: the rules of Qualcomm's simulator, found on two generations.
 _KNOWN = [
-    Elementwise(arithmetic="fixed_point", bits=14, leading="sum", fraction=15, zero_step=256,
-                zero_width=16, rounding="HALF_UP"),
-    Elementwise(arithmetic="fixed_point", bits=14, fraction=15, zero_step=256, zero_width=16,
-                rounding="HALF_UP"),
-    Elementwise(arithmetic="fixed_point", bits=15, fraction=22, zero_step=32768, rounding="HALF_UP"),
-    Elementwise(arithmetic="fixed_point", bits=15, guard=6, rounding="HALF_UP"),
-    Elementwise(arithmetic="fixed_point", bits=15, scale="float32", zero_step=2,
-                zero_rounding="FLOOR", zero_width=32, rounding="HALF_UP"),
-    Elementwise(arithmetic="fixed_point", bits=19, leading="one", scale="float32", guard=3,
-                parts="apart", rounding="HALF_UP"),
-]  # fmt: skip
+    Elementwise.model_validate({"arithmetic": "fixed_point", "rounding": "HALF_UP", **fields})
+    for fields in (
+        {"bits": 14, "leading": "sum", "fraction": 15, "zero_step": 256, "zero_width": 16},
+        {"bits": 14, "fraction": 15, "zero_step": 256, "zero_width": 16},
+        {"bits": 15, "fraction": 22, "zero_step": 32768},
+        {"bits": 15, "guard": 6},
+        {"bits": 15, "fraction": 16, "scale": "float32", "zero_step": 2, "zero_rounding": "FLOOR"},
+        {"bits": 19, "leading": "one", "scale": "float32", "guard": 3, "parts": "apart"},
+    )
+]
 
 
 def _searched(
@@ -255,7 +257,7 @@ def _setting(rng: np.random.Generator, op: str, bits: int, kind: str) -> Asked:
     y = _f(1.0) if kind == "dyadic" else _f(np.exp(rng.uniform(-6, 0)))
     scales = (ratios * float(y)).astype(_f)
     if bits == 8:
-        grid = np.meshgrid(np.arange(256), np.arange(256), indexing="ij")
+        grid: list[Any] = list(np.meshgrid(np.arange(256), np.arange(256), indexing="ij"))
     else:
         grid = list(rng.integers(0, top, (2, _PAIRS)))
     if op == "Mul":
@@ -306,8 +308,9 @@ def _moving(rng: np.random.Generator, op: str, bits: int) -> Iterator[Asked]:
         ratios = np.exp(rng.uniform(-0.9, 0.7, 2))
         y = _f(np.exp(rng.uniform(-6, 0)))
         if index:
-            # Near-ties: 0.06 / 0.04 is 1.5, but not in float32.
+            # Near-ties: 0.06 / 0.04 is 1.5, but not in float32. An odd zero point changes parity.
             ratios, y = np.array([1.5, 0.5]), _f(0.04)
+            zeros[2] |= 1
         quants = [_quant(dtype, r * float(y), z) for r, z in zip(ratios, zeros[:2], strict=True)]
         flat = np.arange(256) if bits == 8 else rng.integers(0, top, 4096)
         arrays: list[Any] = [rng.permutation(flat).reshape(1, -1) for _ in range(2)]
@@ -348,7 +351,7 @@ def _function(rng: np.random.Generator, op: str, bits: int) -> Iterator[Asked]:
     # 1/(top-1) as a step puts the middle of Sigmoid on a tie, 0.04 much of HardSwish on near-ties.
     for stretch in (top / (top - 1), float(rng.uniform(1.2, 1.7))):
         step = 0.04 * 256 / top if op not in _RANGE and stretch < 1.1 else stretch * wide / top
-        out = _quant(dtype, step, int(below * top) + 1 * (stretch > 1.1))
+        out = _quant(dtype, step, int(below * top) + (op not in _RANGE or stretch > 1.1))
         attributes = {"axis": 1} if op == "Softmax" else {}
         spec = OpSpec(op, "op", (Operand(x),), attributes, out)
         yield Asked("", spec, (values.astype(dtype),), np.zeros(0))
