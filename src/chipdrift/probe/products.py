@@ -41,8 +41,8 @@ class Group:
     """Kinds of op that follow the same rules at one width.
 
     ``rivals`` are all rules that explain the answers equally well, the plainest first;
-    ``explained`` of ``asked`` outputs. ``shares`` maps "field = value" to what the best rules with that value
-    explain.
+    ``explained`` of ``asked`` outputs. ``shares`` maps "field = value" to what the best rules with
+    that value explain.
     """
 
     bits: int
