@@ -238,10 +238,14 @@ class Override(Record):
 
 
 class Input(Record):
-    """The QuantizeLinear of float values (N50)."""
+    """The QuantizeLinear of float values (N50).
+
+    ``arithmetic``: the quotient by the scale in ``float32`` or ``exact``, or a product with the
+    scale's reciprocal in float32 (``float32_reciprocal``).
+    """
 
     rounding: Rounding = Rounding.HALF_EVEN
-    arithmetic: Literal["float32", "exact"] = "float32"
+    arithmetic: Literal["float32", "float32_reciprocal", "exact"] = "float32"
 
 
 class Weights(Record):

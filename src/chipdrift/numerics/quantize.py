@@ -30,13 +30,17 @@ def quantize(values: Array, quant: Quant, rules: Input, seed: int = 0) -> Array:
 
     ``float32`` divides in float32, as ONNX and onnxruntime do; ``exact`` divides in float64, whose
     quotient of two float32 numbers is never rounded onto a half that it is not (24 + 24 bits < 53).
+    ``float32_reciprocal`` multiplies by ``float32(1 / scale)``, as XNNPACK does.
     NaN becomes the zero point.
     """
-    dtype = np.float32 if rules.arithmetic == "float32" else np.float64
+    dtype = np.float64 if rules.arithmetic == "exact" else np.float32
     scale = spread(quant.scale, quant, values.ndim).astype(dtype)
     zero = spread(quant.zero_point, quant, values.ndim)
     with np.errstate(over="ignore", invalid="ignore"):
-        ratio: Array = np.divide(values.astype(dtype), scale)
+        if rules.arithmetic == "float32_reciprocal":
+            ratio: Array = np.multiply(values.astype(dtype), np.divide(dtype(1), scale))
+        else:
+            ratio = np.divide(values.astype(dtype), scale)
         noise = None
         if rules.rounding is Rounding.STOCHASTIC:
             noise = noise_of(seed, 0, np.arange(values.size).reshape(values.shape))

@@ -404,10 +404,10 @@ def _kernel(step: Step, operands: list[Operand]) -> str | None:
     group = int(step.attributes.get("group", 1))
     if weights is None:
         return "plain"
-    if group > 1 and weights.shape[1] == 1:
-        one_each = weights.shape[0] == group and all(k >= 3 for k in weights.shape[2:])
+    if group > 1 and weights.shape[1] == 1 and weights.shape[0] == group:
+        wide = all(k >= 3 for k in weights.shape[2:])
         strided = list(step.attributes.get("strides", [])) == [2, 2]
-        return "depthwise_stride2" if one_each and strided else "depthwise"
+        return "depthwise_stride2" if wide and strided else "depthwise"
     if group > 1:
         return "grouped"
     return "pointwise" if all(k == 1 for k in weights.shape[2:]) else "plain"
