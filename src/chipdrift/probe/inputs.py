@@ -44,7 +44,9 @@ def probe_input(asker: Asker, rng: np.random.Generator) -> list[Finding]:
         return [Finding(subject="input", rule="rounding", words="the target answered no question")]
     asked = sum(values.size for _, values, _ in cases)
     scores: dict[tuple[str, str], int] = {}
-    for rounding, arithmetic in itertools.product(_PLAIN, ("float32", "float32_reciprocal", "exact")):
+    for rounding, arithmetic in itertools.product(
+        _PLAIN, ("float32", "float32_reciprocal", "exact")
+    ):
         rules = Input.model_validate({"rounding": rounding, "arithmetic": arithmetic})
         scores[rounding.value, arithmetic] = sum(
             int((quantize(values, _quant(side), rules) == found).sum())
