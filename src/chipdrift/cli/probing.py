@@ -49,10 +49,15 @@ def probe(
     from chipdrift.probe import difference_page, probe_page, run_probe
     from chipdrift.targets import get_target
 
-    names = split(target)
+    names = list(dict.fromkeys(split(target)))
+    if not names:
+        raise ChipdriftError("No target to probe. Name one, say ort:cpu (chipdrift targets).")
     targets = [get_target(name) for name in names]
     widths = _widths(width)
     files = _files(names, out)
+    for path in files:
+        if path is not None:
+            _write(path.with_suffix(".md"), "")  # what cannot be written is told before the wait
     results: list[ProbeResult] = []
     for found, path in zip(targets, files, strict=True):
         profile_name = path.stem if path else _plain(found.name)

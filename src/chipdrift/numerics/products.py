@@ -28,8 +28,10 @@ def clamp_limits(spec: OpSpec) -> tuple[int, int]:
     out, limits = spec.output, [spec.output.low, spec.output.high]
     for side, bound in enumerate(spec.clamp):
         if bound is not None and np.isfinite(bound):
-            steps = np.rint(np.float32(bound) / np.float32(out.scale.reshape(-1)[0]))
-            limits[side] = int(np.clip(int(steps) + int(out.zero_point), out.low, out.high))
+            with np.errstate(over="ignore"):
+                steps = np.rint(np.float32(bound) / np.float32(out.scale.reshape(-1)[0]))
+            whole = int(np.clip(steps, -(2.0**31), 2.0**31))
+            limits[side] = int(np.clip(whole + int(out.zero_point), out.low, out.high))
     return limits[0], limits[1]
 
 

@@ -17,7 +17,8 @@ from chipdrift.records import Record
 
 # ``depthwise_stride2``: one filter per channel, both strides 2, a window of 3x3 or more. NPUs take
 # it another way than other convolutions.
-Kernel = Literal["plain", "pointwise", "depthwise", "depthwise_stride2", "grouped"]
+# ``dynamic``: a MatMul whose inputs are both activations.
+Kernel = Literal["plain", "pointwise", "depthwise", "depthwise_stride2", "grouped", "dynamic"]
 Width = Literal[16, 24, 32, 64]
 Overflow = Literal["wrap", "saturate"]
 
@@ -257,6 +258,15 @@ class Weights(Record):
     ) = None
     block: int = Field(default=32, ge=2, le=4096)
     collapse: Literal["per_channel", "per_tensor"] | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Weights:
+        if self.collapse is not None and self.format in ("mxfp6_e3m2", "mxfp8_e4m3", "mxfp8_e5m2"):
+            raise ValueError(
+                f'collapse contradicts format = "{self.format}", whose elements are no integers '
+                "that could share a scale; remove one"
+            )
+        return self
 
 
 class Fusion(Record):

@@ -19,6 +19,8 @@ from chipdrift.numerics.rounding import Rounding, divide, round_float
 
 Array = np.ndarray[Any, Any]
 
+_FAR = 2.0**40  # beyond every output integer, within int64
+
 
 @dataclass(frozen=True)
 class Channel:
@@ -227,9 +229,10 @@ def _multiply(kept: Array, factor: Fraction, rules: Requantize, noise: Array | N
         wide = wide + np.where(zero, 0, half.numerator)
     if rules.multiplier == "float32":
         product = (wide / grain).astype(np.float32) * np.float32(float(multiplier))
-        return round_float(product, rules.rounding, noise).astype(np.int64)
+        return np.clip(round_float(product, rules.rounding, noise), -_FAR, _FAR).astype(np.int64)
     top, bottom = multiplier.numerator, multiplier.denominator * grain
-    return divide(wide * top, bottom, rules.rounding, noise).astype(np.int64)
+    out = divide(wide * top, bottom, rules.rounding, noise)
+    return np.clip(out, -int(_FAR), int(_FAR)).astype(np.int64)
 
 
 def _double(kept: Array, factor: Fraction, rules: Requantize) -> Array:
@@ -242,4 +245,5 @@ def _double(kept: Array, factor: Fraction, rules: Requantize) -> Array:
     m, e = significand(factor, bits)
     e += bits
     high = divide(kept.astype(object) * (m << max(e, 0)), 1 << bits, Rounding.HALF_UP)
-    return divide(high, 1 << max(-e, 0), Rounding.HALF_AWAY).astype(np.int64)
+    out = divide(high, 1 << max(-e, 0), Rounding.HALF_AWAY)
+    return np.clip(out, -int(_FAR), int(_FAR)).astype(np.int64)

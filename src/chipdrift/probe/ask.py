@@ -19,6 +19,10 @@ from chipdrift.targets import Opened, RefusedError, Target, WorkerDiedError, Wor
 Array = np.ndarray[Any, Any]
 
 
+# So many questions in a row without any answer, and a target is given up.
+_PATIENCE = 4
+
+
 class NoAnswerError(Exception):
     """The target refused, crashed, or did not answer in time: its words."""
 
@@ -36,7 +40,8 @@ class Asker:
         self._worker: WorkerProcess | None = None
         self._slot = ""
         self.opened: Opened | None = None
-        self.models = self.inputs = 0
+        self.models = self.inputs = self.answered = 0
+        self._lost, self._words = 0, ""
 
     def __enter__(self) -> Asker:
         return self
@@ -59,6 +64,12 @@ class Asker:
         digest = hashlib.sha256(model).hexdigest()[:24]
         path = Path(self._folder.name) / f"{digest}.onnx"
         path.write_bytes(model)
+        if self._lost >= _PATIENCE:
+            raise ChipdriftError(
+                f"Target {self.target.name}: {_PATIENCE} questions in a row killed it or got no "
+                f"answer, the last with: {self._words}. Nothing can be learnt from it like this; "
+                "see whether it runs any model (chipdrift outputs), or give it more --timeout."
+            )
         try:
             self.models += 1
             worker = self._worker or self._start()
@@ -69,6 +80,7 @@ class Asker:
                 self.inputs += 1
                 worker.run(digest, str(index), feed, False)
                 answers.append(unpack_arrays(self._receive()[4]))
+            self.answered += 1
             return answers
         finally:
             path.unlink(missing_ok=True)
@@ -81,15 +93,21 @@ class Asker:
         assert self._worker is not None
         if not wait([self._worker.connection], self._timeout):
             self._stop()
-            raise NoAnswerError(f"no answer within {self._timeout:g} s")
+            raise self._gone(f"no answer within {self._timeout:g} s")
         try:
             message = self._worker.receive()
         except WorkerDiedError as error:
             self._stop()
-            raise NoAnswerError(str(error)) from error
+            raise self._gone(str(error)) from error
+        self._lost = 0
         if message[0] in ("refused", "error"):
             raise NoAnswerError(str(message[2]))
         return message
+
+    def _gone(self, words: str) -> NoAnswerError:
+        """A question that cost the worker its life, or its time."""
+        self._lost, self._words = self._lost + 1, words
+        return NoAnswerError(words)
 
     def _stop(self) -> None:
         if self._worker is not None:

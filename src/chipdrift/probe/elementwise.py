@@ -59,7 +59,10 @@ _f = np.float32
 
 
 def probe_elementwise(
-    asker: Asker, rng: np.random.Generator, tell: Tell = lambda words: None
+    asker: Asker,
+    rng: np.random.Generator,
+    tell: Tell = lambda words: None,
+    widths: Sequence[int] = (8, 16),
 ) -> tuple[list[Finding], list[Override]]:
     """Findings for every op and width, and the rules of those that are known.
 
@@ -67,7 +70,7 @@ def probe_elementwise(
     """
     findings: list[Finding] = []
     rules: dict[tuple[int, Rules], list[str]] = {}
-    for bits in (8, 16):
+    for bits in widths:
         seeds, prefer = list(_KNOWN), None
         for op in SEARCHED:
             tell(f"element-wise: {op}, {bits} bit")
@@ -303,11 +306,11 @@ def _moving(rng: np.random.Generator, op: str, bits: int) -> Iterator[Asked]:
     """Moves and means, each with two output scales, one of which makes ties."""
     top, dtype = 1 << bits, f"uint{bits}"
     images = op in ("MaxPool", "AveragePool", "GlobalAveragePool")
-    for index in range(2):
+    for index in range(6 if op in MEANS else 2):
         zeros = [int(v) for v in rng.uniform(0.2 * top, 0.8 * top, 3)]
         ratios = np.exp(rng.uniform(-0.9, 0.7, 2))
         y = _f(np.exp(rng.uniform(-6, 0)))
-        if index:
+        if index % 2:
             # Near-ties: 0.06 / 0.04 is 1.5, but not in float32. An odd zero point changes parity.
             ratios, y = np.array([1.5, 0.5]), _f(0.04)
             zeros[2] |= 1

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.errors import ChipdriftError
 from chipdrift.numerics.profile import Override, Profile
 from chipdrift.numerics.profiles import parse_profile
 from chipdrift.probe.accumulators import ask_sums, find
@@ -83,8 +84,14 @@ def run_probe(
         )
         findings += product_findings(products)
         overrides, notes = product_rules(products)
-        overrides += _more(asker, seed, tell, findings)
+        overrides += _more(asker, seed, tell, findings, widths)
         models, inputs = asker.models, asker.inputs
+        if not asker.answered:
+            last = next((f.words for f in reversed(findings) if f.words), "nothing")
+            raise ChipdriftError(
+                f"Target {target.name} answered none of {models} questions, so nothing is known of "
+                f"it; its last words: {last}"
+            )
         opened = dict(asker.opened.versions) if asker.opened else {}
     parts = _parts(findings)
     profile = build_profile(name, f"What {target.name} answered.", parts, overrides)
@@ -107,10 +114,14 @@ def run_probe(
 
 
 def _more(
-    asker: Asker, seed: int, tell: Callable[[str], None], findings: list[Finding]
+    asker: Asker,
+    seed: int,
+    tell: Callable[[str], None],
+    findings: list[Finding],
+    widths: Sequence[int],
 ) -> list[Override]:
     """Questions on element-wise ops, functions and small floats."""
-    found, overrides = probe_elementwise(asker, np.random.default_rng([seed, 5]), tell)
+    found, overrides = probe_elementwise(asker, np.random.default_rng([seed, 5]), tell, widths)
     findings += found
     tell("float16 sums")
     findings += probe_floats(asker, np.random.default_rng([seed, 6]))

@@ -43,7 +43,7 @@ def get_profile(name: str) -> Profile:
                 f"Profile {name}: cannot be read ({getattr(error, 'strerror', None) or error}). "
                 "Give the path of a TOML file, or a built-in name (chipdrift profiles)."
             ) from error
-        return parse_profile(text, path.stem, f"Profile {name}")
+        return parse_profile(text, _name_of(path.stem), f"Profile {name}")
     known = builtin_profiles()
     if name.lower() not in known:
         raise UnknownNameError.of("profile", name, known, "A path to a TOML file works, too.")
@@ -62,10 +62,17 @@ def parse_profile(text: str, name: str, where: str) -> Profile:
     return profile
 
 
+def _name_of(stem: str) -> str:
+    """A file's stem as a profile's name, for files that give none."""
+    plain = "".join(c if c.isascii() and (c.isalnum() or c in "._+-") else "-" for c in stem)
+    return plain.lstrip("._+-")[:64] or "profile"
+
+
 def _read(text: str, name: str, where: str) -> Profile:
     try:
         fields: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    # Not all that is wrong with a text is a TOMLDecodeError: depth, and numbers of 5,000 digits.
+    except (ValueError, RecursionError) as error:
         raise ChipdriftError(f"{where}: not valid TOML: {error}.") from error
     if "sha256" in fields:
         spot = _spot(where, text, ("sha256",))
@@ -95,11 +102,13 @@ def _refuse_strangers(profile: Profile, text: str, where: str) -> None:
                     f"computes in integers, so nothing would change. {hint}"
                 )
     for i, rule in enumerate(profile.rule):
-        if rule.kernel and rule.ops and not {"Conv", "ConvTranspose"} & set(rule.ops):
+        takers = {"MatMul"} if rule.kernel == "dynamic" else {"Conv", "ConvTranspose"}
+        if rule.kernel and rule.ops and not takers & set(rule.ops):
             place = ("rule", i, "kernel")
             raise ChipdriftError(
                 f'{_spot(where, text, place)}: {_key(place)} = "{rule.kernel}" contradicts ops = '
-                f"{list(rule.ops)}: only Conv and ConvTranspose have kernels; remove kernel."
+                f"{list(rule.ops)}: only Conv and ConvTranspose have kernels, and MatMul the "
+                "kernel dynamic; remove kernel."
             )
 
 

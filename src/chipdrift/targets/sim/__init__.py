@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from chipdrift.errors import UnknownNameError
+from chipdrift.errors import ModelError, UnknownNameError
 from chipdrift.numerics import ENGINE
 from chipdrift.numerics.profiles import builtin_profiles, get_profile
-from chipdrift.targets.base import Session, Target, TargetInfo
+from chipdrift.targets.base import RefusedError, Session, Target, TargetInfo
 
 
 def resolve(rest: str) -> Target:
@@ -59,5 +59,10 @@ def open_session(path: str, options: Mapping[str, str]) -> Session:
 
     profile = get_profile(options["profile"])
     if options.get("sha256", profile.sha256) != profile.sha256:
-        raise RuntimeError(f"the profile {options['profile']} changed while the run was going on")
-    return SimSession(read_program(path), profile, fast=options.get("engine") != "reference")
+        raise RuntimeError(
+            f"the profile {options['profile']} changed while the run was going on; start it again"
+        )
+    try:
+        return SimSession(read_program(path), profile, fast=options.get("engine") != "reference")
+    except ModelError as error:
+        raise RefusedError(str(error)) from error

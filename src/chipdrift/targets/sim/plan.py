@@ -352,6 +352,16 @@ class _Planner:
                 f"Node {step.name} ({step.op}): its scale is computed at run time; the engine "
                 "needs scales that the model holds. Quantize the model statically."
             )
+        if scale.dtype != np.float32:
+            raise ModelError(
+                f"Node {step.name} ({step.op}): its scale is {scale.dtype}; the engine knows "
+                "float32 scales. Quantize the float32 model."
+            )
+        if not np.all(np.isfinite(scale)) or np.any(scale <= 0):
+            raise ModelError(
+                f"Node {step.name} ({step.op}): a scale is {float(scale.min()):g}; scales are "
+                "finite and above 0. Calibrate the model again."
+            )
         zero_name = step.inputs[2] if len(step.inputs) > 2 else ""
         zero = self.constants.get(zero_name) if zero_name else np.zeros_like(scale)
         dtype = self.program.dtypes.get(zero_name or tensor, "uint8")
@@ -398,6 +408,9 @@ def _activation_bits(operands: list[Operand], output: Quant) -> int:
 
 
 def _kernel(step: Step, operands: list[Operand]) -> str | None:
+    if step.op == "MatMul" and len(operands) == 2:
+        both = all(operand.constant is None for operand in operands)
+        return "dynamic" if both else None
     if step.op not in ("Conv", "ConvTranspose") or len(operands) < 2:
         return None
     weights = operands[1].constant

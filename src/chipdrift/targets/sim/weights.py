@@ -44,17 +44,22 @@ def bias_integers(values: Array, quant: Quant | None, x: Quant, w: Quant) -> Arr
     """A bias (C,) as int64 steps of the accumulator, ``x.scale * w.scale`` (N14).
 
     Integers that have that scale already (in float32, as quantizers write it) stay as they are; any
-    other bias is brought to it, HALF_EVEN.
+    other bias is brought to it, HALF_EVEN, from a real number in float32.
     """
-    step = np.atleast_1d(x.scale).astype(np.float64) * np.atleast_1d(w.scale).astype(np.float64)
+    step = np.atleast_1d(x.scale).astype(np.float32) * np.atleast_1d(w.scale).astype(np.float32)
     if quant is None:
-        real = values.astype(np.float64)
+        real = values.astype(np.float32)
     else:
-        own = np.atleast_1d(quant.scale).astype(np.float64)
-        if np.allclose(own, step, rtol=1e-6, atol=0):  # float32 rounds the product
-            return (values.astype(np.int64) - quant.zero_point).reshape(-1)
-        real = (values.astype(np.float64) - quant.zero_point) * own
-    return np.rint(real.reshape(-1) / step).astype(np.int64)
+        own = np.atleast_1d(quant.scale).astype(np.float32)
+        integers = values.astype(np.int64) - quant.zero_point
+        if np.allclose(own, step, rtol=1e-6, atol=0):  # quantizers round the product in many ways
+            return integers.reshape(-1)
+        real = integers.astype(np.float32) * own
+    if not np.all(np.isfinite(real)):
+        raise ValueError("a bias is not a finite number")
+    steps = np.rint(real.reshape(-1).astype(np.float64) / step.astype(np.float64))
+    # What does not fit 32 bits becomes the nearest that does, as quantizers have it.
+    return np.clip(steps, -(2.0**31), 2.0**31 - 1).astype(np.int64)
 
 
 def weight_axes(op: str, attributes: Mapping[str, Any], ndim: int) -> tuple[int, int] | None:
