@@ -41,11 +41,32 @@ def probe_page(result: ProbeResult) -> str:
         + ".",
         "",
     ]
+    lines += _summary(result)
     for subject in dict.fromkeys(f.subject for f in result.findings):
         found = [f for f in result.findings if f.subject == subject]
         lines += [f"## {subject}", "", *_table(found), ""]
     lines += ["## The profile", "", "```toml", result.profile.rstrip(), "```", ""]
     return "\n".join(lines)
+
+
+def _summary(result: ProbeResult) -> list[str]:
+    """What is known, what is not, in two lists: the page for whoever has a minute."""
+    known, open_ = [], []
+    for subject in dict.fromkeys(f.subject for f in result.findings):
+        found = [f for f in result.findings if f.subject == subject and f.asked]
+        if not found:
+            open_.append(f"{subject}: not possible here")
+            continue
+        share = min(f.explained / f.asked for f in found)
+        if share == 1:
+            known.append(subject)
+        else:
+            open_.append(f"{subject}: {_share(share)} explained")
+    lines = ["Every answer is explained by the rules found for: " + "; ".join(known) + "."]
+    if open_:
+        lines += ["", "Not (wholly) explained, so a forecast of these is a guess:", ""]
+        lines += [f"- {entry}" for entry in open_]
+    return [*lines, ""]
 
 
 def difference_page(results: Sequence[ProbeResult]) -> str:
@@ -59,29 +80,61 @@ def difference_page(results: Sequence[ProbeResult]) -> str:
         "each target has the counts. Evidence: "
         + ", ".join(sorted({f"**{r.evidence}**" + _limits(r.evidence) for r in results})),
         "",
-        "Targets with the same rules: "
-        + "; ".join(" = ".join(r.target for r in group) for group in columns)
-        + ".",
+        _same(columns),
         "",
     ]
-    keys = list(dict.fromkeys((f.subject, f.rule) for r in results for f in r.findings))
-    kept = {(r.target, f.subject, f.rule): f for r in results for f in r.findings}
-    heads = [
-        "what",
-        "rule",
-        *(", ".join(r.target.removeprefix("htp:") for r in g) for g in columns),
-    ]
-    parted, shared = [], []
+    kept: dict[tuple[str, str, str], str] = {}
+    for result in results:
+        for finding in result.findings:
+            for subject in _subjects(finding.subject):
+                kept[result.target, subject, finding.rule] = _cell(finding)
+    keys = list(dict.fromkeys((subject, rule) for _, subject, rule in kept))
+    heads = ["what", "rule", *(_names(column) for column in columns)]
+    parted: dict[tuple[str, ...], list[str]] = {}
+    shared: dict[tuple[str, ...], list[str]] = {}
     for subject, rule in keys:
-        cells = [_cell(kept.get((group[0].target, subject, rule))) for group in columns]
-        row = [subject, _TITLES.get(rule, rule), *cells]
+        cells = [kept.get((column[0].target, subject, rule), "not asked") for column in columns]
+        row = (_TITLES.get(rule, rule), *cells)
+        if "not asked" in cells or rule in ("repeat", "batch", "refused"):
+            continue
         if len(set(cells)) > 1:
-            parted.append(row)
-        elif rule not in ("repeat", "batch", "refused"):
-            shared.append([subject, _TITLES.get(rule, rule), cells[0]])
-    lines += ["## Where they part", "", *_grid(heads, parted), ""]
-    lines += ["## What they share", "", *_grid(["what", "rule", "all"], shared), ""]
+            parted.setdefault(row, []).append(subject)
+        else:
+            shared.setdefault(row[:2], []).append(subject)
+    lines += ["## Where they part", "", *_grid(heads, _rows(parted)), ""]
+    lines += ["## What they share", "", *_grid(["what", "rule", "all"], _rows(shared)), ""]
     return "\n".join(lines)
+
+
+def _same(columns: Sequence[Sequence[ProbeResult]]) -> str:
+    """Which targets follow the same rules, in a sentence."""
+    groups = [" = ".join(r.target for r in column) for column in columns if len(column) > 1]
+    if not groups:
+        return "No two of them follow the same rules."
+    return "These follow the same rules: " + "; ".join(groups) + "."
+
+
+def _subjects(subject: str) -> list[str]:
+    """ "gemm, plain, 8 bit" as "gemm, 8 bit" and "plain, 8 bit"."""
+    *kinds, last = subject.split(", ")
+    return [f"{kind}, {last}" for kind in kinds] if kinds else [last]
+
+
+def _rows(rows: dict[tuple[str, ...], list[str]]) -> list[list[str]]:
+    """One row for all subjects that have the same cells; kinds of one width in one list."""
+    out = []
+    for cells, subjects in rows.items():
+        widths: dict[str, list[str]] = {}
+        for subject in subjects:
+            kind, _, width = subject.rpartition(", ")
+            widths.setdefault(width, []).append(kind)
+        names = [f"{', '.join(kinds)}, {w}" if kinds[0] else w for w, kinds in widths.items()]
+        out.append(["; ".join(names), *cells])
+    return sorted(out, key=lambda row: row[0])
+
+
+def _names(column: Sequence[ProbeResult]) -> str:
+    return ", ".join(result.target.removeprefix("htp:") for result in column)
 
 
 def _columns(results: Sequence[ProbeResult]) -> list[list[ProbeResult]]:
@@ -107,7 +160,7 @@ def _cell(finding: Finding | None) -> str:
     if isinstance(finding.value, bool):
         return "yes" if finding.value else "no"
     if finding.value is None and finding.undecided:
-        return " or ".join(finding.undecided)
+        return " or ".join("none" if value == "None" else value for value in finding.undecided)
     if finding.value is None and finding.explained == finding.asked and finding.asked:
         return "none"
     return "unknown" if finding.value is None else str(finding.value)
