@@ -159,7 +159,7 @@ def test_the_command_writes_a_profile_and_its_page(cli: Any, tmp_path: Path) -> 
     ("words", "expected"),
     [
         (("ort:cpu", "-o", "x.txt"), ".toml"),
-        (("ort:cpu", "ort:cpu", "-o", "x.toml"), "folder"),
+        (("ort:cpu", "litert:xnnpack", "-o", "x.toml"), "folder"),
         (("ort:gpu",), "ort:gpu"),
         (("ort:cpu", "--width", "12"), "--width 12"),
         (("sim:missing.toml",), "missing.toml"),

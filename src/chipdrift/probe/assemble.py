@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chipdrift.numerics.profile import Accumulator, Override, Profile, Requantize, Rules
+from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.accumulators import Sums
 from chipdrift.probe.finding import Finding
 from chipdrift.probe.products import Group, Products
@@ -64,7 +65,11 @@ def product_rules(
         notes[f"rule.{len(rules)}"] = "two activations: not asked about; exact sums, rounded once"
         rules.append(
             Override(
-                ops=("MatMul",), kernel="dynamic", activation=16, accumulator=Accumulator(width=64)
+                ops=("MatMul",),
+                kernel="dynamic",
+                activation=16,
+                accumulator=Accumulator(width=64),
+                requantize=Requantize(rounding=Rounding.HALF_UP),
             )
         )
     order = sorted(range(len(rules)), key=lambda i: (rules[i].kernel is not None, i))

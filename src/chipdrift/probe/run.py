@@ -98,6 +98,7 @@ def run_probe(
     created = datetime.now(UTC).strftime("%Y-%m-%d")
     versions = {**target.versions, **opened}
     text = profile_toml(profile, _head(target, created, versions, models, products), notes)
+    parse_profile(text, name, f"The profile that was found of {target.name}")  # holds together
     return ProbeResult(
         target=target.name,
         evidence=target.evidence,
