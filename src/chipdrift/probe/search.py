@@ -157,7 +157,8 @@ def _coarse() -> Iterator[Requantize]:
                     **drop,
                 }
             )
-    for zero, bits in itertools.product(("output", "accumulator"), range(6, 32)):
+    cuts: list[dict[str, Any]] = [{}, *({"drop": d, "parts": "apart"} for d in (4, 8))]
+    for cut, zero, bits in itertools.product(cuts, ("output", "accumulator"), range(6, 32)):
         yield Requantize.model_validate(
             {
                 "scale": "float32",
@@ -165,6 +166,7 @@ def _coarse() -> Iterator[Requantize]:
                 "bits": bits,
                 "steps": "double",
                 "zero_point": zero,
+                **cut,
             }
         )
 
