@@ -333,3 +333,8 @@ def test_norms_leave_the_npu_and_nothing_else_does() -> None:
     assert none == {}
     assert np.abs(found - plain).max() <= 1  # float32 there as here
     assert _run(Case("Sigmoid", [X], Q("uint8", 1 / 256, 0)), "hypothesis-norms-on-cpu")[1] == {}
+
+
+@pytest.mark.parametrize(("name", "same"), [("hexagon-v68", "v69"), ("hexagon-v81", "v73")])
+def test_a_generation_with_anothers_rules_gets_them(name: str, same: str) -> None:
+    assert get_profile(name) == get_profile(f"hexagon-{same}")

@@ -62,14 +62,19 @@ def probe(
     for found, path in zip(targets, files, strict=True):
         profile_name = path.stem if path else _plain(found.name)
         say(f"Asking {found.name} ({found.description or found.evidence})")
-        result = run_probe(
-            found,
-            profile_name,
-            seed,
-            timeout,
-            tell=lambda words: say(f"  {words}"),
-            widths=widths,
-        )
+        try:
+            result = run_probe(
+                found,
+                profile_name,
+                seed,
+                timeout,
+                tell=lambda words: say(f"  {words}"),
+                widths=widths,
+            )
+        except KeyboardInterrupt:
+            done = ", ".join(r.target for r in results) or "none"
+            say(f"\nStopped. No profile of {found.name} was written; finished before: {done}.")
+            raise typer.Exit(130) from None
         results.append(result)
         if path is not None:
             _write(path, result.profile)

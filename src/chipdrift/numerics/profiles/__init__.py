@@ -21,6 +21,15 @@ from chipdrift.numerics.profile import Override, Profile
 _Place = tuple[str | int, ...]
 
 
+# Generations that follow another's rules in everything a probe asked (docs/generations.md).
+_SAME_RULES = {
+    "hexagon-v68": "hexagon-v69",
+    "hexagon-v75": "hexagon-v73",
+    "hexagon-v79": "hexagon-v73",
+    "hexagon-v81": "hexagon-v73",
+}
+
+
 @cache
 def builtin_profiles() -> dict[str, Profile]:
     """The profiles that come with chipdrift, by name."""
@@ -45,6 +54,7 @@ def get_profile(name: str) -> Profile:
             ) from error
         return parse_profile(text, _name_of(path.stem), f"Profile {name}")
     known = builtin_profiles()
+    name = _SAME_RULES.get(name.lower(), name)
     if name.lower() not in known:
         raise UnknownNameError.of("profile", name, known, "A path to a TOML file works, too.")
     return known[name.lower()]
