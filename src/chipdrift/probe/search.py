@@ -181,7 +181,7 @@ def _neighbours(rules: Requantize) -> Iterator[Requantize]:
         for how in ("HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO")
     ]
     apart: list[dict[str, Any]] = [{}]
-    if rules.drop and rules.steps == "single":
+    if rules.drop:
         cuts = ("FLOOR", "HALF_UP", "TOWARD_ZERO")
         apart += [
             {"parts": "apart", "correction_drop": a, "bias_drop": b} for a in cuts for b in cuts
