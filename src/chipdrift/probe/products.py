@@ -106,6 +106,7 @@ def probe_products(
                 for setting, reply in zip(settings, replies, strict=True)
             ]
             _place(here, kind, bits, evidence, sums)
+        _share_rules(here)
         for group in here:
             tell(f"requantization: {', '.join(group.kinds)}, {bits} bit: what is left open")
             _settle(asker, rng, group, refused)
@@ -162,6 +163,22 @@ def _place(
     group = Group(bits, [kind], evidence, [], 0, 0, {}, accumulator=sums)
     _take(group, found)
     groups.append(group)
+
+
+def _share_rules(groups: list[Group]) -> None:
+    """Kinds whose rules were not found get those of a kind whose rules were, where they explain."""
+    for group in [g for g in groups if not g.complete]:
+        for other in [g for g in groups if g.complete and not g.words]:
+            if other.accumulator != group.accumulator:
+                continue
+            together = [*other.evidence, *group.evidence]
+            found = refine(together, other.rivals[:6])
+            if found.explained == found.asked:
+                other.kinds += group.kinds
+                other.evidence = together
+                _take(other, found)
+                groups.remove(group)
+                break
 
 
 def _take(group: Group, found: Found) -> None:

@@ -57,14 +57,15 @@ def find_requantize(evidence: Sequence[Evidence], seeds: Sequence[Requantize] = 
     better = sorted(quick, key=lambda rules: (-second.score(rules), _cost(rules)))
     found = refine(evidence, [*seeds, *better[:_SURVIVORS]])
     if found.explained < found.asked:
-        # A wrong hill: more starts, and more of them followed.
-        found = refine(evidence, [found.rules, *better[: 4 * _SURVIVORS]], 4 * _BEAM)
+        # A wrong hill, or too few outputs to see it: more starts, more followed, all outputs.
+        starts = [found.rules, *found.equal[:8], *better[: 4 * _SURVIVORS]]
+        found = refine(evidence, starts, 4 * _BEAM)
     return found
 
 
 def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize], beam: int = _BEAM) -> Found:
     """Climb from ``starts``: change one thing at a time in the best few, while it helps."""
-    pool = Pool(evidence, limit=8_000)
+    pool = Pool(evidence, limit=8_000 if beam == _BEAM else None)
     scored = {rules: pool.score(rules) for rules in starts}
     grown: set[Requantize] = set()
     while True:
