@@ -158,7 +158,7 @@ def _find(asked: Sequence[Asked], seeds: Sequence[Elementwise], search: bool) ->
         if rules not in tied:
             done = sum(e.score(Rules(elementwise=rules))[0] for e in few)
             shares[in_words(rules)] = done / sum(e.answer.size for e in few)
-    if not search:  # what explains everything elsewhere is more likely than what is plainer
+    if not search and seeds:  # what explains everything elsewhere is likelier than what is plainer
         tied.sort(key=lambda rules: rules != seeds[0])
     held = [Rules(elementwise=rules) for rules in tied]
     found = Found(held[0], most, sum(e.answer.size for e in asked), held[1:], shares)
@@ -205,7 +205,7 @@ def simple() -> Iterator[Elementwise]:
 
 def _coarse() -> Iterator[Elementwise]:
     variants: list[dict[str, Any]] = [{}, {"zero_step": 256}, {"guard": 3}, {"guard": 6}]
-    variants += [{"guard": 3, "parts": "apart"}]
+    variants += [{"guard": 3, "parts": "apart", "scale": how} for how in ("exact", "float32")]
     for bits, leading, rounding in itertools.product(
         range(4, 25), ("largest", "sum", "one"), (Rounding.HALF_UP, Rounding.FLOOR)
     ):
@@ -219,6 +219,12 @@ def neighbours(rules: Elementwise) -> Iterator[Elementwise]:
         yield from simple()
         return
     changes: list[dict[str, Any]] = [{"bits": n} for n in range(3, 32)]
+    # A constant in whole steps of the multiplier: its step goes with the bits.
+    changes += [
+        {"bits": n, "zero_step": 1 << n, "rounding": how}
+        for n in range(8, 21)
+        for how in (Rounding.HALF_UP, Rounding.HALF_EVEN)
+    ]
     changes += [{"leading": v} for v in ("largest", "sum", "one")]
     changes += [{"fraction": n} for n in (None, *range(6, 27))]
     changes += [{"scale": v} for v in ("exact", "float32")]

@@ -71,7 +71,8 @@ def probe_elementwise(
     findings: list[Finding] = []
     rules: dict[tuple[int, Rules], list[str]] = {}
     for bits in widths:
-        seeds, prefer = list(_KNOWN), None
+        seeds: list[Elementwise] = []
+        prefer: Elementwise | None = None
         for op in SEARCHED:
             tell(f"element-wise: {op}, {bits} bit")
             found = _searched(asker, rng, op, bits, seeds, findings)
@@ -105,20 +106,6 @@ def _overrides(rules: dict[tuple[int, Rules], list[str]]) -> list[Override]:
                     )
                 )
     return made
-
-
-# Where a search begins: the rules of Qualcomm's simulator, found on two generations.
-_KNOWN = [
-    Elementwise.model_validate({"arithmetic": "fixed_point", "rounding": "HALF_UP", **fields})
-    for fields in (
-        {"bits": 14, "leading": "sum", "fraction": 15, "zero_step": 256, "zero_width": 16},
-        {"bits": 14, "fraction": 15, "zero_step": 256, "zero_width": 16},
-        {"bits": 15, "fraction": 22, "zero_step": 32768},
-        {"bits": 15, "guard": 6},
-        {"bits": 15, "fraction": 16, "scale": "float32", "zero_step": 2, "zero_rounding": "FLOOR"},
-        {"bits": 19, "leading": "one", "scale": "float32", "guard": 3, "parts": "apart"},
-    )
-]
 
 
 def _searched(
