@@ -45,7 +45,10 @@ def test_the_handwritten_model_is_one_that_onnx_reads() -> None:
     model = onnx.ModelProto.FromString(matmul_integer(w, np.zeros(4, np.int8)))
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 13)]
     assert [node.op_type for node in model.graph.node] == ["MatMulInteger"]
-    assert np.array_equal(onnx.numpy_helper.to_array(model.graph.initializer[0]), w)
+    held, zero = model.graph.initializer
+    assert (list(held.dims), held.data_type) == ([3, 4], onnx.TensorProto.INT8)
+    assert held.data_location == onnx.TensorProto.EXTERNAL
+    assert np.array_equal(onnx.numpy_helper.to_array(zero), np.zeros(4, np.int8))
     free = onnx.ModelProto.FromString(matmul_integer(None, None))
     assert [value.name for value in free.graph.input] == ["x", "w", "xz", "wz"]
 

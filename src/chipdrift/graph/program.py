@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import onnx
 from onnx import numpy_helper
 
 from chipdrift.graph.order import sort_nodes
+from chipdrift.graph.scopes import inlined
 from chipdrift.records import TensorSpec
 
 Array = np.ndarray[Any, Any]
+_SMALL = 4096  # bytes: longer constants are no shapes
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +53,33 @@ class Program:
 
 def read_program(path: str | Path) -> Program:
     """The program of an ONNX file, shapes inferred where they can be."""
-    proto = onnx.load(str(path))
-    return program_of(proto)
+    return _consume(onnx.load(str(path)))
 
 
 def program_of(proto: onnx.ModelProto) -> Program:
     """The program of a model in memory; every node gets a name of its own."""
-    try:
-        proto = onnx.shape_inference.infer_shapes(proto)
-    except Exception:  # what cannot be inferred is not known, and is not needed
-        proto = onnx.ModelProto.FromString(proto.SerializeToString())
-    sort_nodes(proto.graph)
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    return _consume(copy)
+
+
+def _consume(proto: onnx.ModelProto) -> Program:
+    """The program of a model that nobody else needs: large constants leave it on the way.
+
+    What infers shapes copies the model several times and reads small constants only.
+    """
+    proto = inlined(proto)
     constants: dict[str, Array] = {}
     dtypes: dict[str, str] = {}
     shapes: dict[str, tuple[int | None, ...]] = {}
+    for tensor in proto.graph.initializer:
+        constants[tensor.name] = _array(tensor)
+        dtypes[tensor.name] = _dtype(tensor.data_type)
+        if len(tensor.raw_data) > _SMALL:
+            tensor.ClearField("raw_data")
+    with suppress(Exception):  # what cannot be inferred is not known, and is not needed
+        proto = onnx.shape_inference.infer_shapes(proto)
+    sort_nodes(proto.graph)
     for value in [*proto.graph.input, *proto.graph.value_info, *proto.graph.output]:
         kind = value.type.tensor_type
         if kind.elem_type:
@@ -72,9 +88,6 @@ def program_of(proto: onnx.ModelProto) -> Program:
             shapes[value.name] = tuple(
                 d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim
             )
-    for tensor in proto.graph.initializer:
-        constants[tensor.name] = _array(tensor)
-        dtypes[tensor.name] = _dtype(tensor.data_type)
     steps = []
     for index, node in enumerate(proto.graph.node):
         if node.op_type == "Constant":

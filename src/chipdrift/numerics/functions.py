@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 from chipdrift.numerics.elementwise import from_real, zero_points
 from chipdrift.numerics.products import clamp_limits
@@ -59,6 +58,8 @@ class Floats:
 
     def erf(self, x: Array) -> Array:
         """The error function."""
+        from scipy import special  # nine megabytes that few models need
+
         return self._once(special.erf, x)
 
     def power(self, x: Array, exponent: float) -> Array:

@@ -11,7 +11,7 @@ from chipdrift.numerics.fast import place
 from chipdrift.numerics.fast.ending import Ending, channels_of
 from chipdrift.numerics.fast.requantize import Sums
 from chipdrift.numerics.fast.sums import Summation, summation
-from chipdrift.numerics.fast.weights import Weights, flip_of, unsigned
+from chipdrift.numerics.fast.weights import Weights, flip_of, roomy, unsigned
 from chipdrift.numerics.ops.conv import padding
 from chipdrift.numerics.products import channel_zero
 from chipdrift.numerics.tensors import Array, Kernel, OpSpec
@@ -69,7 +69,7 @@ class _Conv:
         channels = channels_of(spec, bias, outputs)
         addends = np.array([c.addend for c in channels], np.int64)
         zero = np.broadcast_to(channel_zero(spec.quant(1)), (outputs,))
-        flat = w.astype(np.int32).transpose(2, 3, 1, 0).reshape(-1, outputs)  # (taps * C, M)
+        flat = roomy(w, spec.quant(1)).transpose(2, 3, 1, 0).reshape(-1, outputs)  # (taps * C, M)
         depth = flat.shape[0]
         order = np.arange(depth)
         if spec.rules.accumulator.order == "channels_first":

@@ -68,5 +68,8 @@ def _session(w: Array | None, zero: Array | None) -> Any:
     settings.log_severity_level = 3
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     settings.enable_mem_pattern = settings.enable_cpu_mem_arena = False
+    if w is not None:
+        held = onnxruntime.OrtValue.ortvalue_from_numpy(w)
+        settings.add_external_initializers(["w"], [held])
     data = matmul_integer(w, zero)
     return onnxruntime.InferenceSession(data, settings, providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ from chipdrift.numerics.fast.ending import Ending, channels_of
 from chipdrift.numerics.fast.gemm import free_product
 from chipdrift.numerics.fast.requantize import Sums
 from chipdrift.numerics.fast.sums import summation
-from chipdrift.numerics.fast.weights import Weights, unsigned
+from chipdrift.numerics.fast.weights import Weights, roomy, unsigned
 from chipdrift.numerics.ops import reference_ops
 from chipdrift.numerics.products import channel_zero
 from chipdrift.numerics.tensors import Array, Kernel, OpSpec, Quant
@@ -34,7 +34,7 @@ def compile_matmul(spec: OpSpec) -> Kernel | None:
     channels = channels_of(spec, bias, count)
     addends = np.array([c.addend for c in channels], np.int64)
     zero = np.broadcast_to(channel_zero(b.quant), (count,))
-    weights = Weights(w.astype(np.int32), zero, b.quant, np.arange(w.shape[0]))
+    weights = Weights(roomy(w, b.quant), zero, b.quant, np.arange(w.shape[0]))
     made = summation(spec, weights, addends)
     if made is None or made.run is None:
         return None

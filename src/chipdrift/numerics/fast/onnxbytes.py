@@ -17,7 +17,9 @@ _TYPES = {np.dtype(np.uint8): 2, np.dtype(np.int8): 3, np.dtype(np.int32): 6}
 def matmul_integer(w: Array | None, zero: Array | None) -> bytes:
     """``y = x @ (w - z)``: x is uint8, y int32; ``w`` and ``z`` are initializers.
 
-    Where ``w`` is None, it is an input, as are both zero points ``xz`` and ``wz``, all uint8.
+    The integers of ``w`` are not in the bytes: the session gets them as an external initializer,
+    which it does not copy. Where ``w`` is None, it is an input, as are both zero points ``xz`` and
+    ``wz``, all uint8.
     """
     uint8, int32 = np.dtype(np.uint8), np.dtype(np.int32)
     inputs = [_value("x", uint8)]
@@ -27,7 +29,7 @@ def matmul_integer(w: Array | None, zero: Array | None) -> bytes:
         inputs += [_value(name, uint8) for name in ("w", "xz", "wz")]
         names += ["xz", "wz"]
     else:
-        constants.append(_tensor("w", w))
+        constants.append(_head("w", w) + _bytes(13, _LOCATION) + _number(14, _EXTERNAL))
         if zero is not None:
             constants.append(_tensor("z", zero))
             names += ["", "z"]
@@ -48,9 +50,13 @@ def _value(name: str, dtype: np.dtype[np.generic]) -> bytes:
 
 def _tensor(name: str, array: Array) -> bytes:
     """A TensorProto with raw data."""
+    return _head(name, array) + _bytes(9, array.tobytes())
+
+
+def _head(name: str, array: Array) -> bytes:
+    """A TensorProto but for its data."""
     dims = b"".join(_number(1, length) for length in array.shape)
-    kind = _number(2, _TYPES[array.dtype])
-    return dims + kind + _bytes(8, name.encode()) + _bytes(9, array.tobytes())
+    return dims + _number(2, _TYPES[array.dtype]) + _bytes(8, name.encode())
 
 
 def _varint(value: int) -> bytes:
@@ -67,3 +73,8 @@ def _number(field: int, value: int) -> bytes:
 
 def _bytes(field: int, content: bytes) -> bytes:
     return _varint(field << 3 | 2) + _varint(len(content)) + content
+
+
+# Where external data lies: onnxruntime wants a name, and reads the initializer it is given.
+_LOCATION = _bytes(1, b"location") + _bytes(2, b"w")
+_EXTERNAL = 1

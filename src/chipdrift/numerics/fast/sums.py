@@ -48,16 +48,15 @@ def summation(spec: OpSpec, weights: Weights, addends: Array) -> Summation | Non
         return None
     zero, flip = int(quant.zero_point), flip_of(quant)
     top = (1 << 8 * quant.storage.itemsize) - 1
-    columns = weights.centred.sum(axis=0, dtype=np.int64)
+    columns, stored = (np.add(*weights.reach(kind)) for kind in ("centred", "stored"))
     none = np.zeros_like(columns)
-    stored = weights.values.sum(axis=0, dtype=np.int64)
     correction = zero * stored if apart_parts else none
     offset = -flip * columns if apart_parts else -(zero + flip) * columns
     plain = _plain_dtype(weights, top, quant.bits)
     if plain is None:
         return None
     low, high = _range(
-        *weights.parts("stored" if apart_parts else "centred"), quant, zero * (not apart_parts)
+        *weights.reach("stored" if apart_parts else "centred"), quant, zero * (not apart_parts)
     )
     after = none if apart_parts else addends
     low, high = low + after, high + after
@@ -92,7 +91,7 @@ def summation(spec: OpSpec, weights: Weights, addends: Array) -> Summation | Non
 
 def _plain_dtype(weights: Weights, top: int, bits: int) -> np.dtype[Any] | None:
     """The type that holds every sum of ``x' * (w - zero)``; None where no kernel makes them."""
-    above, below = (part.sum(axis=0, dtype=np.int64) for part in weights.parts("centred"))
+    above, below = weights.reach("centred")
     positive, negative = above.max(initial=0), -below.min(initial=0)
     most = max(int(positive), int(negative))
     if most * top < 2**31:
@@ -127,10 +126,12 @@ def _product(weights: Weights, quant: Quant, dtype: np.dtype[Any]) -> Sum:
     return in_bytes
 
 
-def _range(positive: Array, negative: Array, quant: Quant, zero: int) -> tuple[Array, Array]:
-    """The least and greatest sum over K of (x - zero) * w, for all x of ``quant``."""
+def _range(above: Array, below: Array, quant: Quant, zero: int) -> tuple[Array, Array]:
+    """The least and greatest sum over K of (x - zero) * w, for all x of ``quant``.
+
+    ``above`` and ``below`` are the sums of the positive and of the negative weights.
+    """
     low, high = quant.low - zero, quant.high - zero
-    above, below = (part.sum(axis=0, dtype=np.int64) for part in (positive, negative))
     return low * above + high * below, high * above + low * below
 
 
@@ -141,12 +142,14 @@ def _never_leaves(weights: Weights, quant: Quant, rules: Accumulator) -> bool:
     """
     zero = int(quant.zero_point) if rules.operands == "centred" else 0
     least, most = min(0, quant.low - zero), max(0, quant.high - zero)
-    parts = [part[weights.order] for part in weights.parts(rules.operands)]
-    spans = [([part.sum(axis=0, dtype=np.int64) for part in parts], rules.width)]
-    if rules.block and parts[0].shape[0]:
-        starts = np.arange(0, parts[0].shape[0], rules.block)
-        blocks = [np.add.reduceat(part, starts, dtype=np.int64) for part in parts]
-        spans.append((blocks, rules.block_width))
+    spans = [(weights.reach(rules.operands), rules.width)]
+    if rules.block and weights.values.shape[0]:
+        starts = np.arange(0, weights.values.shape[0], rules.block)
+        positive, negative = (
+            np.add.reduceat(part[weights.order], starts, dtype=np.int64)
+            for part in weights.parts(rules.operands)
+        )
+        spans.append(((positive, negative), rules.block_width))
     for (above, below), width in spans:
         low, high = limits(width)
         if (least * above + most * below).min(initial=0) < low:

@@ -9,11 +9,14 @@ import numpy as np
 from chipdrift.numerics.tensors import Array, Quant
 
 FAR = 1 << 62  # beyond every sum
+_ROWS = 64
 
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Weights (K, N) as they are stored, in int32, their zero points (N,), the order of products.
+    """Weights (K, N) as they are stored, their zero points (N,), the order of products.
+
+    ``values`` are int16 for weights of 8 bits and fewer, whose differences they hold, else int32.
 
     ``order`` are rows of ``values`` in the order in which the rules add them. ``apart`` marks a
     depthwise convolution: column n meets inputs of its own.
@@ -28,12 +31,28 @@ class Weights:
     @property
     def centred(self) -> Array:
         """Less their zero points."""
-        return self.values - self.zero.astype(np.int32)
+        less: Array = self.values - self.zero.astype(self.values.dtype)
+        return less
 
     def parts(self, operands: str) -> tuple[Array, Array]:
         """Positive and negative weights of which products are made, 0 for the others."""
         w = self.centred if operands == "centred" else self.values
         return np.maximum(w, 0), np.minimum(w, 0)
+
+    def reach(self, operands: str) -> tuple[Array, Array]:
+        """The sums of both parts over K, (N,) int64; a few rows at a time, to copy little."""
+        zero = self.zero.astype(self.values.dtype) if operands == "centred" else 0
+        above, below = np.zeros((2, self.values.shape[1]), np.int64)
+        for first in range(0, self.values.shape[0], _ROWS):
+            w = self.values[first : first + _ROWS] - zero
+            above += np.maximum(w, 0).sum(axis=0, dtype=np.int64)
+            below += np.minimum(w, 0).sum(axis=0, dtype=np.int64)
+        return above, below
+
+
+def roomy(w: Array, quant: Quant) -> Array:
+    """``w`` as :class:`Weights` holds it."""
+    return w.astype(np.int16 if quant.bits <= 8 else np.int32)
 
 
 def flip_of(quant: Quant) -> int:
