@@ -111,7 +111,7 @@ class Lsb(Record):
 
 
 class NodePlace(Record):
-    """One node that left the NPU; ``source`` names the nodes of the float model it stands for."""
+    """A node and why it is listed; ``source`` names the nodes of the float model it stands for."""
 
     node: str
     op: str
@@ -125,7 +125,9 @@ class Placement(Record):
     ``npu`` and ``cpu`` count the model's nodes without Quantize and Dequantize. ``graph_io`` counts
     the quantization of the graph's own inputs and outputs on the CPU, which is by design;
     ``conversions`` counts all other Quantize and Dequantize nodes on the CPU. ``fallback`` lists
-    every node of a target with an NPU that ran on the CPU.
+    every node of a target with an NPU that ran on the CPU. ``npu`` of ``sim:`` are the nodes under
+    its profile's rules; ``assumed`` lists those among them whose rule the profile does not know, so
+    that the engine's own stood in.
     """
 
     npu: int
@@ -133,6 +135,7 @@ class Placement(Record):
     graph_io: int = 0
     conversions: int = 0
     fallback: tuple[NodePlace, ...] = ()
+    assumed: tuple[NodePlace, ...] = ()
 
 
 class Cell(Record):

@@ -9,8 +9,8 @@ import numpy as np
 from chipdrift.numerics.accumulate import product_sums
 from chipdrift.numerics.profile import Accumulator, Override, Profile, Requantize
 from chipdrift.numerics.rounding import Rounding
-from chipdrift.probe.products import KINDS, Products, evidence_of
-from chipdrift.probe.settings import Wish, random_setting
+from chipdrift.probe.products import KINDS, Products
+from chipdrift.probe.settings import Wish, evidence_of, random_setting
 from chipdrift.probe.toml import profile_toml
 
 _ROUNDINGS = [r for r in Rounding if r is not Rounding.STOCHASTIC]
@@ -29,6 +29,8 @@ def random_requantize(rng: np.random.Generator) -> Requantize:
             "bias": rng.choice(["exact", "exact", "float32", "float32_reciprocal"]),
             "bias_rounding": rng.choice(["HALF_AWAY", "HALF_EVEN", "TOWARD_ZERO"]),
         }
+        if fields["bias"] == "exact":
+            del fields["bias_rounding"]  # it would change nothing, which a profile may not say
         if fields["multiplier"] == "significand":
             fields["bits"] = int(rng.integers(6, 32))
             if rng.random() < 0.2:

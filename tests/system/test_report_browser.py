@@ -11,7 +11,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "report"))
 
-from report_matrices import everything, picture
+from report_matrices import cell, engine, everything, picture
 
 from chipdrift.report.page import render
 
@@ -27,7 +27,9 @@ addEventListener("message", (event) => { document.title = event.data; });
 _MEASURE = """<script>
 addEventListener("load", () => {
   const root = document.documentElement;
-  parent.postMessage("widths " + root.scrollWidth + " of " + root.clientWidth, "*");
+  const heat = document.querySelector(".heat").parentElement;
+  const widths = [root, heat].flatMap((e) => [e.scrollWidth, e.clientWidth]);
+  parent.postMessage("widths " + widths.join(" "), "*");
 });
 </script></body>"""
 _POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy"[^>]*>')
@@ -77,21 +79,35 @@ def test_a_desktop_shows_it_and_the_console_stays_empty(
     assert (background > 200) == (theme == "light")
 
 
-@pytest.mark.parametrize("width", [1200, 390])
-def test_the_page_is_no_wider_than_the_window(report: Path, tmp_path: Path, width: int) -> None:
+def widths(report: Path, folder: Path, width: int) -> list[int]:
+    """Content and window of the page, then of the matrix's box, in pixels."""
     html = _POLICY.sub("", report.read_text(encoding="utf-8"))
-    measured = tmp_path / "measured.html"
-    measured.write_text(html.replace("</body>", _MEASURE), encoding="utf-8")
-    frame = tmp_path / "frame.html"
+    (folder / "measured.html").write_text(html.replace("</body>", _MEASURE), encoding="utf-8")
+    frame = folder / "frame.html"
     frame.write_text(_FRAME.replace("WIDTH", str(width)), encoding="utf-8")
     options = ["--dump-dom", "--virtual-time-budget=5000", "--window-size=1300,2400"]
-    dom, console = chromium(tmp_path / "profile", frame, *options)
+    dom, console = chromium(folder / "profile", frame, *options)
     assert console == ""
-    found = re.search(r"<title>widths (\d+) of (\d+)</title>", dom)
+    found = re.search(r"<title>widths ([\d ]+)</title>", dom)
     assert found is not None, dom[:500]
-    scroll, client = map(int, found.groups())
+    return [int(number) for number in found[1].split()]
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_the_page_is_no_wider_than_the_window(report: Path, tmp_path: Path, width: int) -> None:
+    scroll, client, *_ = widths(report, tmp_path, width)
     assert client == width
     assert scroll <= client
+
+
+def test_a_paragraph_about_a_target_does_not_push_the_others_out(tmp_path: Path) -> None:
+    """Three targets, one described in 400 characters and one named by a long path: all in sight."""
+    path = f"sim:/home/someone/{'abcdefghij' * 15}.toml"
+    found = engine(cell("w8a8", path, evidence="prediction"))
+    file = tmp_path / "report.html"
+    file.write_text(render(found, {}), encoding="utf-8")
+    *_, content, box = widths(file, tmp_path, 1200)
+    assert content <= box
 
 
 def test_a_fault_in_a_page_would_be_seen(report: Path, tmp_path: Path) -> None:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from single_op import Case, Q, feed_of, session_of
+from op_cases import GROUPS
+from single_op import Case, Q, feed_of, model_of, profile, session_of
 
 from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.graph.program import program_of
+from chipdrift.numerics.ops import reference_ops, tables_of
+from chipdrift.numerics.profile import Rules
 from chipdrift.numerics.profiles import builtin_profiles, get_profile, parse_profile
+from chipdrift.targets.sim.plan import IntegerUnit, make_plan
 
 RNG = np.random.default_rng(6)
 X = Q("uint8", 0.05, 131, RNG.integers(0, 256, (4, 8)))
@@ -158,6 +165,110 @@ BAD: dict[str, tuple[str, int | None, list[str]]] = {
         '[fallback]\nops = ["LayerNorm"]\n',
         2,
         ["fallback.ops: LayerNorm is no op", "Did you mean LayerNormalization?"],
+    ),
+    "an unknown op, of which many are near": (
+        '[fallback]\nops = ["ReduceMed"]\n',
+        2,
+        ["fallback.ops: ReduceMed is no op", "Did you mean Reduce", "ReduceMean", " or Reduce"],
+    ),
+    "an unknown op that is near to none": (
+        '[fallback]\nops = ["Qwxyz"]\n',
+        2,
+        ["fallback.ops: Qwxyz is no op", "Remove it."],
+    ),
+    "an accumulator of what sums no products": (
+        '[[rule]]\nops = ["Softmax"]\nfunction = {}\naccumulator = { width = 16 }\n',
+        4,
+        [
+            "rule 1, accumulator: Softmax obeys no rules of accumulator",
+            "elementwise, function",
+            "Remove accumulator.",
+        ],
+    ),
+    "a function of products, in a table of its own": (
+        '[[rule]]\nops = ["Gemm", "Conv", "MatMul"]\n[rule.function]\narithmetic = "exact"\n',
+        3,
+        [
+            "rule 1, function: Conv, Gemm and MatMul obey no rules of function",
+            "accumulator, requantize",
+        ],
+    ),
+    "what moves integers of a kernel that only products have": (
+        '[[rule]]\nkernel = "pointwise"\nelementwise = { rounding = "FLOOR" }\n',
+        3,
+        ["rule 1, elementwise: Conv and ConvTranspose obey no rules of elementwise"],
+    ),
+    "a rule that says nothing": (
+        '[[rule]]\naccumulator = { width = 16 }\n[[rule]]\nops = ["Conv"]\nactivation = 8\n',
+        3,
+        ["rule 2 has no table", "give it one of accumulator, requantize", "or remove it"],
+    ),
+    "a rule of ops that are on the CPU": (
+        '[fallback]\nops = ["Softmax", "Conv"]\n[[rule]]\nops = ["Conv"]\nrequantize = {}\n',
+        4,
+        ["rule 1, ops = ['Conv'] contradicts fallback.ops", "remove one of them"],
+    ),
+    "a rule in whose place a later one comes": (
+        '[[rule]]\nops = ["Conv"]\nkernel = "plain"\naccumulator = {}\nrequantize = { drop = 1 }\n'
+        '[[rule]]\nactivation = 8\nrequantize = { drop = 2 }\n[[rule]]\nops = ["Gemm", "Conv"]\n'
+        "requantize = { drop = 3 }\n",
+        5,
+        [
+            "rule 1, requantize: rule 3 puts its own requantize in the place of this one",
+            "put the narrower rule last",
+        ],
+    ),
+    "a table in whose place every op has another": (
+        '[requantize]\nrounding = "FLOOR"\n[accumulator]\nwidth = 64\n'
+        '[[rule]]\nops = ["Conv", "ConvTranspose", "MatMul", "Gemm", "Add"]\naccumulator = {}\n',
+        3,
+        ["accumulator: rule 1 puts its own accumulator in the place of this one"],
+    ),
+    "a rounding of bits that nothing drops": (
+        '[requantize]\ndrop_rounding = "HALF_UP"\n',
+        2,
+        ["requantize.drop_rounding needs drop or keep", "or remove it."],
+    ),
+    "a rounding of bits that nothing drops, in a [[rule]]": (
+        '[requantize]\ndrop = 2\n[[rule]]\nops = ["Conv"]\n\n[rule.requantize]\n'
+        'drop_rounding = "HALF_UP"\n',
+        7,
+        ["rule 1, requantize.drop_rounding needs drop or keep"],
+    ),
+    "cuts of parts that are together": (
+        '[requantize]\ndrop = 2\nbias_drop = "FLOOR"\n',
+        3,
+        ['requantize.bias_drop needs parts = "apart"'],
+    ),
+    "a rounding of a bias that is exact": (
+        '[requantize]\nbias_rounding = "HALF_EVEN"\n',
+        2,
+        ['requantize.bias_rounding needs bias = "float32"'],
+    ),
+    "the order of a sum that wraps": (
+        '[accumulator]\nwidth = 16\norder = "channels_last"\n',
+        3,
+        ['accumulator.order needs overflow = "saturate" or a block'],
+    ),
+    "entries of no table": (
+        '[function]\narithmetic = "exact"\nentries = 512\n',
+        3,
+        ['function.entries needs arithmetic = "table"'],
+    ),
+    "a rounding to single steps": (
+        '[elementwise]\narithmetic = "fixed_point"\nbits = 12\nzero_rounding = "FLOOR"\n',
+        4,
+        ["elementwise.zero_rounding needs a zero_step above 1"],
+    ),
+    "a block of no format": (
+        "[weights]\nblock = 16\n",
+        2,
+        ['weights.block needs format, say format = "mxfp4"'],
+    ),
+    "a seed of nothing that is by chance": (
+        'seed = 4\n[requantize]\nrounding = "FLOOR"\n',
+        1,
+        ['seed needs a rounding = "STOCHASTIC"', "remove it"],
     ),
     "a word for a number": (
         '[requantize]\nmultiplier = "significand"\nbits = "many"\n',
@@ -338,3 +449,36 @@ def test_norms_leave_the_npu_and_nothing_else_does() -> None:
 @pytest.mark.parametrize(("name", "same"), [("hexagon-v68", "v69"), ("hexagon-v81", "v73")])
 def test_a_generation_with_anothers_rules_gets_them(name: str, same: str) -> None:
     assert get_profile(name) == get_profile(f"hexagon-{same}")
+
+
+class _Seen:
+    """Rules that note which of their tables are asked for."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules, self.seen = rules, set[str]()
+
+    def __getattr__(self, name: str) -> Any:
+        self.seen.add(name)
+        return getattr(self._rules, name)
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_op_obeys_the_tables_that_it_is_said_to(group: str) -> None:
+    """What each reference function asks its rules for, in all cases of its op."""
+    asked: dict[str, set[str]] = {}
+    for named in [*GROUPS[group]("uint8"), *GROUPS[group]("int16")]:
+        plan = make_plan(program_of(model_of(named.case)), profile())
+        (unit,) = (unit for unit in plan.units if isinstance(unit, IntegerUnit))
+        feed = feed_of(named.case)
+        names = iter(unit.inputs)
+        arrays = [
+            o.constant if o.constant is not None or not (o.quant or o.live) else feed[next(names)]
+            for o in unit.spec.operands
+        ]
+        rules = _Seen(unit.spec.rules)
+        reference_ops()[unit.spec.op](replace(unit.spec, rules=rules), arrays)  # type: ignore[arg-type]
+        asked.setdefault(unit.spec.op, set()).update(rules.seen)
+    assert asked
+    for op, tables in asked.items():
+        assert tables <= tables_of(op), op
+        assert tables_of(op) - tables <= {"elementwise"}, op  # equal quantizers ask for none

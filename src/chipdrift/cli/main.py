@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from chipdrift.cli import listing, measuring, models, probing, results
+from chipdrift.cli import diagnosing, listing, logs, measuring, models, probing, results
 from chipdrift.errors import ChipdriftError
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ for _verb in (
     measuring.demo,
     measuring.matrix,
     models.quantize,
+    logs.logs,
     results.report,
     results.outputs,
     listing.chips,
@@ -34,6 +35,8 @@ for _verb in (
     listing.schemes,
     probing.probe,
     probing.profiles,
+    diagnosing.diagnose,
+    diagnosing.checks,
 ):
     app.command()(_verb)
 

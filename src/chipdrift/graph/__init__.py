@@ -1,5 +1,7 @@
 """ONNX files: load and pin them, read their quantizers, tap activations, trace nodes."""
 
+from chipdrift.graph.anatomy import Anatomy, dissect, ending_in, float_twins
+from chipdrift.graph.cut import Cut, Piece, cut_pieces
 from chipdrift.graph.faults import wrong_in_float16
 from chipdrift.graph.load import LoadedModel, load_model
 from chipdrift.graph.order import sort_nodes
@@ -13,9 +15,16 @@ from chipdrift.graph.taps import tap_activations
 from chipdrift.graph.trace import trace_nodes
 
 __all__ = [
+    "Anatomy",
+    "Cut",
     "LoadedModel",
+    "Piece",
     "border_quantizers",
+    "cut_pieces",
+    "dissect",
+    "ending_in",
     "expandable_nodes",
+    "float_twins",
     "is_quantized",
     "load_model",
     "output_quantizers",

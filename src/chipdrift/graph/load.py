@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 from onnx import external_data_helper, shape_inference
 
 from chipdrift.errors import ModelError
+from chipdrift.graph.names import name_nodes
 from chipdrift.graph.order import sort_nodes
 from chipdrift.records import ModelInfo, TensorSpec
 
@@ -59,7 +60,7 @@ def load_model(path: str | Path, shapes: Mapping[str, Sequence[int]] | None = No
         _drop_initializer_inputs(proto)
         _pin(path, proto, dict(shapes or {}))
         sort_nodes(proto.graph)
-        _name_nodes(proto)
+        name_nodes(proto.graph)
         proto = _infer(path, proto)
         return LoadedModel(path, proto, _info(path, proto))
     except ModelError:
@@ -201,20 +202,6 @@ def _pin(path: Path, proto: onnx.ModelProto, shapes: dict[str, Sequence[int]]) -
                 f"Model {path}: input {value.name!r} has open dimensions, shape {shown}. "
                 f"A phone's NPU needs fixed ones: pin them with --shape {value.name}={example}."
             )
-
-
-def _name_nodes(proto: onnx.ModelProto) -> None:
-    """The first node of a name keeps it; others and the unnamed get one that no node has."""
-    taken = {node.name for node in proto.graph.node}
-    seen: set[str] = set()
-    for index, node in enumerate(proto.graph.node):
-        if not node.name or node.name in seen:
-            name = node.name or f"{node.op_type}_{index}"
-            while name in taken:
-                name = f"{name}#{index}"
-            node.name = name
-            taken.add(name)
-        seen.add(node.name)
 
 
 def _infer(path: Path, proto: onnx.ModelProto) -> onnx.ModelProto:

@@ -56,6 +56,11 @@ def read_program(path: str | Path) -> Program:
     return _consume(onnx.load(str(path)))
 
 
+def parse_program(data: bytes) -> Program:
+    """The program of a serialized model."""
+    return _consume(onnx.load_from_string(data))
+
+
 def program_of(proto: onnx.ModelProto) -> Program:
     """The program of a model in memory; every node gets a name of its own."""
     copy = onnx.ModelProto()

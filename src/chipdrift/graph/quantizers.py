@@ -104,3 +104,25 @@ def border_quantizers(proto: onnx.ModelProto) -> frozenset[str]:
         if (node.op_type == "QuantizeLinear" and node.input[0] in inputs)
         or (node.op_type == "DequantizeLinear" and node.output[0] in outputs)
     )
+
+
+def tensor_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
+    """The quantizer of each tensor of integers that a QuantizeLinear makes, by the tensor's name.
+
+    Blockwise ones are absent, as are those whose scale is computed at run time.
+    """
+    makers = {out: node for node in proto.graph.node for out in node.output}
+    constants = {init.name: init for init in proto.graph.initializer}
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                constants[node.output[0]] = attribute.t
+    found: dict[str, Quantizer] = {}
+    for node in proto.graph.node:
+        if node.op_type != "QuantizeLinear":
+            continue
+        quantizer = _quantizer(node, constants, makers)
+        if quantizer is not None:
+            kind = _integer_type(node.output[0], constants, makers)
+            found[node.output[0]] = quantizer.model_copy(update={"dtype": kind})
+    return found

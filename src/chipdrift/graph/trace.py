@@ -19,12 +19,12 @@ def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, 
     makers = {out: node for node in source.graph.node for out in node.output}
     names = {node.name for node in source.graph.node}
     known = {*makers, *(value.name for value in source.graph.input)}
-    made = {_float_name(out) for node in derived.graph.node for out in node.output}
+    made = {float_name(out) for node in derived.graph.node for out in node.output}
     wrapped: dict[str, str] = {}
     wrappers: set[str] = set()
     for node in derived.graph.node:
         if node.op_type in _WRAPPERS and node.name not in names:
-            inner, outer = _float_name(node.input[0]), _float_name(node.output[0])
+            inner, outer = float_name(node.input[0]), float_name(node.output[0])
             if inner not in known and inner != outer:
                 wrapped[inner] = outer
                 wrappers.add(node.name)
@@ -33,7 +33,7 @@ def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, 
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
         found: list[str] = []
-        starts = [] if node.name in wrappers else [_float_name(out) for out in node.output]
+        starts = [] if node.name in wrappers else [float_name(out) for out in node.output]
         pending = [name for name in (_outermost(s, wrapped) for s in starts) if name in makers]
         seen: set[str] = set()
         while pending:
@@ -56,7 +56,7 @@ def _outermost(tensor: str, wrapped: dict[str, str]) -> str:
     return tensor
 
 
-def _float_name(tensor: str) -> str:
+def float_name(tensor: str) -> str:
     """The name the tensor had before the quantizer put its nodes in between."""
     for suffix in (
         "_QuantizeLinear_Output",

@@ -197,7 +197,9 @@ def _beside(cell: CellPlan, placement: Placement | None) -> str | None:
     """What must be said beside a cell's answers."""
     caution = cell.target.cautions.get(cell.variant.kind)
     if placement is not None and cell.target.has_npu and placement.npu == 0:
-        told = f"all {placement.cpu} nodes ran on the host's CPU in onnxruntime, none on the NPU"
+        engine = cell.target.evidence in ("prediction", "hypothesis")
+        where = "under the profile's rules" if engine else "on the NPU"
+        told = f"all {placement.cpu} nodes ran on the host's CPU in onnxruntime, none {where}"
         return told if caution is None else f"{caution}: {told}"
     return caution
 

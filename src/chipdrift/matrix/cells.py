@@ -10,9 +10,10 @@ from pathlib import Path
 from chipdrift.data import Samples
 from chipdrift.matrix.schedule import Job
 from chipdrift.matrix.variants import Variant
-from chipdrift.records import Placement
+from chipdrift.records import NodePlace, Placement
 from chipdrift.store import Store, content_key
 from chipdrift.targets import Target, summarize
+from chipdrift.targets.base import Opened
 
 
 @dataclass(eq=False)
@@ -116,7 +117,9 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
             )
             for place in placement.fallback
         ]
-        placement = placement.model_copy(update={"fallback": tuple(traced)})
+        placement = placement.model_copy(
+            update={"fallback": tuple(traced), "assumed": _assumed(variant, job.opened, traced)}
+        )
         store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
         store.put_fact(f"opening:{cell.key}", job.open_seconds)
@@ -126,6 +129,22 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
     elif job.state == "failed":
         cell.reason, cell.failed, cell.log = job.words, True, job.log
     store.commit()
+
+
+def _assumed(variant: Variant, opened: Opened, left: Iterable[NodePlace]) -> tuple[NodePlace, ...]:
+    """The nodes that a session gives a reason for although they did not leave: sim's unknown."""
+    ops, away = {node: op for _, node, op in opened.nodes}, {place.node for place in left}
+    found = [
+        NodePlace(
+            node=node,
+            op=ops.get(node, "QuantizeLinear"),  # a bare change of quantizer is not counted
+            reason=reason,
+            source=variant.trace.get(node, ()),
+        )
+        for node, reason in opened.reasons.items()
+        if node not in away
+    ]
+    return tuple(sorted(found, key=lambda place: (place.op, place.node)))
 
 
 def placement_of(store: Store, cell: CellPlan) -> Placement | None:

@@ -95,7 +95,7 @@ def resolve(
     if len(samples) < _FEW:
         warnings.append(
             f"{len(samples)} samples carry little: intervals are wide, and no difference between "
-            "chips may be seen that is there"
+            "targets may be seen that is there"
         )
     name = "asis" if is_quantized(loaded.proto) else "fp32"
     if name == "asis":

@@ -12,6 +12,7 @@ from chipdrift.matrix.answers import check_labels
 from chipdrift.matrix.assemble import assemble
 from chipdrift.matrix.cells import CellPlan, job_for, plan_cell, settle
 from chipdrift.matrix.files import left_out, write_run
+from chipdrift.matrix.reopen import remember
 from chipdrift.matrix.request import BASELINE_TARGET, Request, resolve
 from chipdrift.matrix.schedule import Job, Progress, Scheduler, usable_cores
 from chipdrift.matrix.sharing import audit_indices, same_outputs, share
@@ -71,6 +72,7 @@ def run_matrix(
                 others = [t for t in request.targets if t.name != BASELINE_TARGET]
                 scheduler.warm([get_target(BASELINE_TARGET), *others])
             cells = plan(store, request)
+            remember(store, data, limit, baseline_of(request, cells))
             measure(store, request, cells, scheduler, 0 if exhaustive else audit)
         finally:
             scheduler.close()

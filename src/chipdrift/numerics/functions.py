@@ -1,4 +1,4 @@
-"""Real functions between integers, under the ``Function`` rules. Rules N40 to N46.
+"""Real functions between integers, under the ``Function`` rules. Rules N40 to N47.
 
 A formula is written once, over an arithmetic: binary floating point of a type, every step rounded
 to it (N42), or decimals of 60 digits, which stand for real numbers (N40).
@@ -139,7 +139,7 @@ def apply(spec: OpSpec, values: Array, quant: Quant, formula: Formula) -> Array:
 
 
 def arithmetic_of(spec: OpSpec) -> Floats:
-    """What functions of many values compute in; ``exact`` and ``table`` are float64 there (N44)."""
+    """What functions of many values compute in: ``exact`` and ``table`` are float64 (N44, N47)."""
     return {"float32": FLOAT32, "float16": FLOAT16}.get(spec.rules.function.arithmetic, FLOAT64)
 
 

@@ -212,43 +212,6 @@ class Rules(Record):
         return self
 
 
-class Override(Record):
-    """Rules for some ops only; a later override wins over an earlier one.
-
-    A table here takes the place of the profile's own table as a whole: what it leaves out has its
-    default.
-    ``ops``, ``activation`` (the width of the op's activations in bits) and ``kernel`` (a
-    convolution's) select; what is left out selects all.
-    """
-
-    ops: tuple[str, ...] | None = None
-    activation: Literal[8, 16] | None = None
-    kernel: Kernel | None = None
-    accumulator: Accumulator | None = None
-    requantize: Requantize | None = None
-    elementwise: Elementwise | None = None
-    function: Function | None = None
-
-    def selects(self, op: str, activation: int, kernel: str | None) -> bool:
-        """Whether this override is about ``op``."""
-        return (
-            (self.ops is None or op in self.ops)
-            and (self.activation is None or self.activation == activation)
-            and (self.kernel is None or self.kernel == kernel)
-        )
-
-
-class Input(Record):
-    """The QuantizeLinear of float values (N50).
-
-    ``arithmetic``: the quotient by the scale in ``float32`` or ``exact``, or a product with the
-    scale's reciprocal in float32 (``float32_reciprocal``).
-    """
-
-    rounding: Rounding = Rounding.HALF_EVEN
-    arithmetic: Literal["float32", "float32_reciprocal", "exact"] = "float32"
-
-
 class Weights(Record):
     """What is done to the weights before anything runs (N60 to N66)."""
 
@@ -269,23 +232,87 @@ class Weights(Record):
         return self
 
 
+class Override(Record):
+    """Rules for some ops only; a later override wins over an earlier one.
+
+    A table here takes the place of the profile's own table as a whole: what it leaves out has its
+    default.
+    ``ops``, ``activation`` (the width of the op's activations in bits), ``kernel`` (a
+    convolution's) and ``nodes`` (by name, in one model) select; what is left out selects all.
+    """
+
+    ops: tuple[str, ...] | None = None
+    nodes: tuple[str, ...] | None = None
+    activation: Literal[8, 16] | None = None
+    kernel: Kernel | None = None
+    accumulator: Accumulator | None = None
+    requantize: Requantize | None = None
+    elementwise: Elementwise | None = None
+    function: Function | None = None
+    weights: Weights | None = None
+
+    def selects(
+        self, op: str, activation: int | None, kernel: str | None, node: str | None = None
+    ) -> bool:
+        """Whether this override is about ``op``; ``activation`` None is any width."""
+        return (
+            (self.ops is None or op in self.ops)
+            and (self.nodes is None or node in self.nodes)
+            and (activation is None or self.activation is None or self.activation == activation)
+            and (self.kernel is None or self.kernel == kernel)
+        )
+
+
+class Input(Record):
+    """The QuantizeLinear of float values (N50).
+
+    ``arithmetic``: the quotient by the scale in ``float32`` or ``exact``, or a product with the
+    scale's reciprocal in float32 (``float32_reciprocal``).
+    """
+
+    rounding: Rounding = Rounding.HALF_EVEN
+    arithmetic: Literal["float32", "float32_reciprocal", "exact"] = "float32"
+
+
 class Fusion(Record):
-    """What is computed in one requantization and what in steps (N70 to N72).
+    """What is computed in one requantization and what in steps (N70, N71, N74, N75).
 
     ``as_written`` follows the model's own quantizers. ``activation = "fused"`` leaves out the
     quantizer between a product or sum and the Relu or Clip behind it; ``batch_norm = "fused"``
     takes a BatchNormalization behind a Conv or Gemm into its scales and bias, instead of computing
     it in float32.
+
+    An attention is a Softmax between two MatMuls, behind the first a scale (Mul, Div) and a mask
+    (Add), or none. ``attention_softmax`` takes the place of ``function`` for its Softmax;
+    ``attention_scores = "fused"`` leaves out the quantizers between the first MatMul and it.
     """
 
     activation: Literal["as_written", "fused"] = "as_written"
     batch_norm: Literal["as_written", "fused"] = "as_written"
+    attention_softmax: Function | None = None
+    attention_scores: Literal["as_written", "fused"] = "as_written"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Fusion:
+        softmax = self.attention_softmax
+        if self.attention_scores == "fused" and softmax and softmax.arithmetic == "table":
+            raise ValueError(
+                'attention_softmax.arithmetic = "table" contradicts attention_scores = "fused": a '
+                "table is looked up by integers, which no quantizer makes there; use "
+                '"exact", "float32" or "float16", or attention_scores = "as_written"'
+            )
+        return self
 
 
 class Fallback(Record):
-    """Ops that leave the NPU: they run in float32 on the CPU, with conversions at the border."""
+    """What leaves the NPU, by op type or node, for the CPU in float32, conversions around (N72)."""
 
     ops: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = ()
+
+    def takes(self, op: str, node: str) -> bool:
+        """Whether the node leaves the NPU."""
+        return op in self.ops or node in self.nodes
 
 
 class Claim(Record):
@@ -325,9 +352,29 @@ class Profile(Record):
                 raise ValueError(f"rule {index + 1}: {error}") from error
         return self
 
-    def rules_for(self, op: str, activation: int = 8, kernel: str | None = None) -> Rules:
-        """The rules of ``op`` on ``activation``-bit integers; ``kernel`` is a convolution's."""
-        return self._merged([o for o in self.rule if o.selects(op, activation, kernel)])
+    def rules_for(
+        self,
+        op: str,
+        activation: int = 8,
+        kernel: str | None = None,
+        node: str | None = None,
+    ) -> Rules:
+        """The rules of ``op`` on ``activation``-bit integers; ``kernel`` is a convolution's.
+
+        Rules for single nodes hold for the one that is called ``node``.
+        """
+        return self._merged([o for o in self.rule if o.selects(op, activation, kernel, node)])
+
+    def attention_rules(self, activation: int, node: str) -> Rules:
+        """The rules of the Softmax ``node`` of an attention (N74)."""
+        rules = self.rules_for("Softmax", activation, None, node)
+        own = self.fusion.attention_softmax
+        return rules if own is None else rules.model_copy(update={"function": own})
+
+    def weights_for(self, op: str, node: str) -> Weights:
+        """What is done to the weights of a node."""
+        own = [o.weights for o in self.rule if o.weights and o.selects(op, None, None, node)]
+        return own[-1] if own else self.weights
 
     def _merged(self, overrides: list[Override]) -> Rules:
         parts = {part: getattr(self, part) for part in Rules.model_fields}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from multiprocessing.connection import wait
 from pathlib import Path
 from types import TracebackType
@@ -61,6 +61,13 @@ class Asker:
 
     def ask_all(self, model: bytes, feeds: Sequence[Mapping[str, Array]]) -> list[list[Array]]:
         """All outputs for each feed; raises NoAnswerError."""
+        return list(self.ask_each(model, feeds))
+
+    def ask_each(self, model: bytes, feeds: Iterable[Mapping[str, Array]]) -> Iterator[list[Array]]:
+        """All outputs for one feed after the other; raises NoAnswerError.
+
+        One model at a time: the next question ends this one.
+        """
         digest = hashlib.sha256(model).hexdigest()[:24]
         path = Path(self._folder.name) / f"{digest}.onnx"
         path.write_bytes(model)
@@ -75,13 +82,11 @@ class Asker:
             worker = self._worker or self._start()
             worker.open(digest, str(path), self.target.options, True)
             self.opened = self._receive()[2]
-            answers = []
             for index, feed in enumerate(feeds):
                 self.inputs += 1
                 worker.run(digest, str(index), feed, False)
-                answers.append(unpack_arrays(self._receive()[4]))
+                yield unpack_arrays(self._receive()[4])
             self.answered += 1
-            return answers
         finally:
             path.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ once; what a search finds is confirmed by the reference.
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ from chipdrift.numerics.rounding import Rounding
 
 Array = np.ndarray[Any, Any]
 _Wide = np.longdouble
+# Closer to a half than this, relatively, and it is one: no products of scales and sums are so near.
+_ALMOST = 2.0**-60
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +108,13 @@ class Pool:
         """How many of the pool's outputs ``rules`` explain."""
         return int((self.predict(rules) == self.answer).sum())
 
+    def at(self, products: Array) -> Pool:
+        """The same points with other sums, (size,) int64."""
+        other = copy.copy(self)
+        other.products = products
+        other._cache = {k: v for k, v in self._cache.items() if not str(k).startswith("last")}
+        return other
+
     def predict(self, rules: Requantize) -> Array:
         """The outputs under ``rules``, int64, clamped."""
         kept = self._kept(rules)
@@ -135,11 +145,11 @@ class Pool:
         return list(self._cache[key])
 
     def _per_channel(self, key: Any, rules: Requantize, function: Any, dtype: Any) -> Array:
-        """``function(channel)`` for every point, kept under ``key``."""
+        """``function(channel)`` for every point; the channels' are kept under ``key``."""
         if key not in self._cache:
             values = [function(c) for group in self._constants(rules) for c in group]
-            self._cache[key] = np.array(values, dtype)[self.channel]
-        found: Array = self._cache[key]
+            self._cache[key] = np.array(values, dtype)
+        found: Array = self._cache[key][self.channel]
         return found
 
     def _more(self, rules: Requantize) -> Array:
@@ -211,6 +221,10 @@ class Pool:
             _Wide,
         )
         exact: Array = wide * np.ldexp(held, unit.astype(np.int32))
+        if rules.scale == "exact" and rules.multiplier == "exact":
+            # A ratio such as 1/6 is no sum of powers of two, but its products can be halves.
+            halves = np.rint(2 * exact) / 2
+            exact = np.where(np.abs(exact - halves) <= _ALMOST * np.abs(exact), halves, exact)
         return exact
 
     def _factor(self, rules: Requantize) -> Array:

@@ -1,24 +1,25 @@
 """How a target requantizes products: MatMul, Gemm and convolutions, 8 and 16 bit.
 
-Three steps for every kind of op: ask random settings; search the rules; then, while several rules
-explain everything, look for a setting on which they part and ask that.
+Three steps for every kind of op: ask random settings; search the rules; then ask what tells the
+rules apart that explain everything.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from chipdrift.numerics.profile import PLAIN, Accumulator, Requantize
-from chipdrift.numerics.requantize import channels, represent, scales
+from chipdrift.numerics.requantize import scales
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.probe.predict import Evidence, looks_stochastic
-from chipdrift.probe.search import Found, disagreement, find_requantize, holds, refine
-from chipdrift.probe.settings import Kind, Setting, Wish, answers, random_setting
+from chipdrift.probe.search import Found, find_requantize, refine
+from chipdrift.probe.settings import Kind, Setting, Wish, answers, evidence_of, random_setting
+from chipdrift.probe.settle import settle
 
 Array = np.ndarray[Any, Any]
 
@@ -31,9 +32,6 @@ KINDS: tuple[Kind, ...] = (
     "depthwise_stride2",
 )
 _SETTINGS = 8
-_ROUNDS = 10
-_VAIN = 5
-_DRAWS = 36
 
 
 @dataclass
@@ -189,30 +187,19 @@ def _take(group: Group, found: Found) -> None:
 def _settle(
     asker: Asker, rng: np.random.Generator, group: Group, refused: dict[tuple[str, int], str]
 ) -> None:
-    """Ask settings on which the rivals part until one is left or none can be found."""
+    """Ask what tells the group's rivals apart."""
     if not group.complete or group.words:
         return
-    vain = 0
-    for _ in range(_ROUNDS):
-        if len(group.rivals) < 2 or vain == _VAIN:
-            return
-        kind = group.kinds[int(rng.integers(len(group.kinds)))]
-        setting, parted = _parting(rng, kind, group.bits, group.rivals[:8], group.accumulator)
-        if not parted:
-            vain += 1
-            continue
-        try:
-            group.evidence.append(evidence_of(setting, answers(asker, setting), group.accumulator))
-        except NoAnswerError as error:
-            refused[kind, group.bits] = str(error)
-            return
-        left = [rules for rules in group.rivals if holds(rules, group.evidence[-1:])]
-        if left:
-            group.rivals = left
-            size = group.evidence[-1].answer.size
-            group.asked, group.explained = group.asked + size, group.explained + size
-        else:
-            _take(group, refine(group.evidence, group.rivals[:6]))
+    found = Found(
+        group.rivals[0], group.asked, group.explained, tuple(group.rivals[1:]),
+        tuple(group.shares.items()),
+    )  # fmt: skip
+    found, words = settle(
+        asker, rng, group.kinds, group.bits, group.accumulator, group.evidence, found
+    )
+    _take(group, found)
+    if words is not None:
+        refused[words[0], group.bits] = words[1]
 
 
 def _wish(kind: Kind, bits: int, index: int) -> Wish:
@@ -225,46 +212,6 @@ def _wish(kind: Kind, bits: int, index: int) -> Wish:
         per_channel=index % 3 > 0,
         dyadic=index % 4 == 3,
     )
-
-
-def _parting(
-    rng: np.random.Generator,
-    kind: Kind,
-    bits: int,
-    rivals: Sequence[Requantize],
-    sums: Accumulator,
-) -> tuple[Setting, int]:
-    """Of some random settings, the one on which most rivals part from the first.
-
-    Rivals that hold the same constants in every channel are told apart by ties alone.
-    """
-    best: tuple[int, Setting] | None = None
-    for index in range(_DRAWS):
-        wish = replace(_wish(kind, bits, int(rng.integers(8)) if index % 3 else 3), rows=100)
-        setting = random_setting(rng, wish)
-        if best is not None and not wish.dyadic and not _constants_part(setting, rivals):
-            continue
-        parted = disagreement(rivals, evidence_of(setting, setting.sums * 0, sums))
-        if best is None or parted > best[0]:
-            best = (parted, setting)
-    assert best is not None
-    return best[1], best[0]
-
-
-def _constants_part(setting: Setting, rivals: Sequence[Requantize]) -> bool:
-    """Whether some channel's multiplier or addend is not the same for all rivals."""
-    seen = set()
-    for rules in dict.fromkeys(
-        rules.model_copy(update={"rounding": Rounding.HALF_EVEN, "keep": None}) for rules in rivals
-    ):
-        x, w, y = (
-            np.asarray(side.scale, np.float32)
-            for side in (setting.x_side, setting.w_side, setting.y_side)
-        )
-        factors = scales(x, w, y, rules.scale)
-        constants = channels(factors, setting.bias, x, w, int(setting.y_side.zero_point), rules)
-        seen.add(tuple((represent(c.factor, rules), c.addend) for c in constants))
-    return len(seen) > 1
 
 
 def agree(groups: Sequence[Group]) -> None:
@@ -289,26 +236,3 @@ def agree(groups: Sequence[Group]) -> None:
 
 # What a target's groups are likely to share.
 _SHARED = ("scale", "rounding", "bias", "bias_rounding", "drop_rounding")
-
-
-def evidence_of(setting: Setting, answer: Array, sums: Accumulator | None = None) -> Evidence:
-    """A setting with its answers, as the search reads it, summed as ``sums`` says."""
-    zero = int(setting.y_side.zero_point)
-    products: Array = setting.sums
-    correction: Array = int(setting.x_side.zero_point) * setting.weight_sums
-    if sums is not None and sums != PLAIN and setting.patches.ndim == 2:
-        products, correction = setting.sums_under(sums)
-    return Evidence(
-        words=str(setting.wish),
-        products=products,
-        correction=correction,
-        bias=setting.bias,
-        x_scale=np.asarray(setting.x_side.scale, np.float32),
-        w_scale=np.asarray(setting.w_side.scale, np.float32),
-        y_scale=np.asarray(setting.y_side.scale, np.float32),
-        zero_point=zero,
-        low=zero if setting.wish.relu else 0,
-        high=(1 << setting.wish.bits) - 1,
-        answer=answer,
-        accumulator=PLAIN if sums is None else sums,
-    )

@@ -8,6 +8,7 @@ as well be otherwise is told.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -35,8 +36,8 @@ _EQUALS = 48
 class Found:
     """The rules with the counts: ``explained`` of ``asked`` outputs, by the reference.
 
-    ``equal`` are other rules that explain as much; ``others`` maps "field = value" to the share
-    that the best rules with that value explain.
+    ``equal`` are other rules that explain as much, by the pool; ``others`` maps "field = value" to
+    the share that the best rules with that value explain.
     """
 
     rules: Requantize
@@ -52,9 +53,8 @@ def find_requantize(evidence: Sequence[Evidence], seeds: Sequence[Requantize] = 
     ``seeds`` are rules to start from besides the grid's best, say those of another kind of op.
     """
     first, second = Pool(evidence, limit=128), Pool(evidence, limit=800)
-    coarse = list(_coarse())
-    quick = sorted(coarse, key=lambda rules: (-first.score(rules), _cost(rules)))[:_FINALISTS]
-    better = sorted(quick, key=lambda rules: (-second.score(rules), _cost(rules)))
+    quick = sorted(_coarse(), key=lambda rules: (-first.score(rules), cost(rules)))[:_FINALISTS]
+    better = sorted(quick, key=lambda rules: (-second.score(rules), cost(rules)))
     found = refine(evidence, [*seeds, *better[:_SURVIVORS]])
     if found.explained < found.asked:
         # A wrong hill, or too few outputs to see it: more starts, more followed, all outputs.
@@ -69,13 +69,13 @@ def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize], beam: int
     scored = {rules: pool.score(rules) for rules in starts}
     grown: set[Requantize] = set()
     while True:
-        ranked = sorted(scored, key=lambda r: (-scored[r], _cost(r)))
+        ranked = sorted(scored, key=lambda r: (-scored[r], cost(r)))
         fresh = [rules for rules in ranked[:beam] if rules not in grown]
         if not fresh or (beam > _BEAM and scored[ranked[0]] == pool.size):
             break
         for rules in fresh:
             grown.add(rules)
-            for other in _neighbours(rules):
+            for other in neighbours(rules):
                 if other not in scored:
                     scored[other] = pool.score(other)
     return _confirm(scored, pool, evidence)
@@ -84,8 +84,14 @@ def refine(evidence: Sequence[Evidence], starts: Sequence[Requantize], beam: int
 def _confirm(scored: dict[Requantize, int], pool: Pool, evidence: Sequence[Evidence]) -> Found:
     asked = sum(entry.answer.size for entry in evidence)
     level = max(scored.values())
-    equal = sorted((r for r in scored if scored[r] == level), key=_cost)[:_EQUALS]
-    counts = {r: sum(entry.confirmed(r) for entry in evidence) for r in equal}
+    equal = sorted((r for r in scored if scored[r] == level), key=cost)[:_EQUALS]
+    counts: dict[Requantize, int] = {}
+    for index, rules in enumerate(equal):
+        counts[rules] = sum(entry.confirmed(rules) for entry in evidence)
+        if counts[rules] == asked:
+            # The pool says the same of those behind it.
+            counts.update(dict.fromkeys(equal[index:], asked))
+            break
     top = max(counts.values())
     winners = [r for r in equal if counts[r] == top]
     fields: dict[str, int] = {}
@@ -96,22 +102,6 @@ def _confirm(scored: dict[Requantize, int], pool: Pool, evidence: Sequence[Evide
                 fields[key] = max(fields.get(key, 0), score)
     others = tuple((key, score / max(1, pool.size)) for key, score in fields.items())
     return Found(winners[0], asked, top, tuple(winners[1:]), others)
-
-
-def holds(rules: Requantize, evidence: Sequence[Evidence]) -> bool:
-    """Whether the rules explain every output: the quick way first, then the reference."""
-    pool = Pool(evidence)
-    return pool.score(rules) == pool.size and all(
-        entry.confirmed(rules) == entry.answer.size for entry in evidence
-    )
-
-
-def disagreement(candidates: Sequence[Requantize], evidence: Evidence) -> int:
-    """On how many outputs of an experiment the candidates part; its answers are not asked yet."""
-    pool = Pool([evidence], everything=True)
-    first = pool.predict(candidates[0])
-    parted = [pool.predict(rules) != first for rules in candidates[1:]]
-    return int(sum(mask.any() for mask in parted) * 10_000 + sum(mask.sum() for mask in parted))
 
 
 def _fields(rules: Requantize) -> dict[str, Any]:
@@ -144,7 +134,12 @@ def _drops() -> list[dict[str, Any]]:
     return found
 
 
-def _coarse() -> Iterator[Requantize]:
+@functools.cache
+def _coarse() -> tuple[Requantize, ...]:
+    return tuple(_grid())
+
+
+def _grid() -> Iterator[Requantize]:
     for drop, zero, multiplier in itertools.product(
         _drops(), ("output", "accumulator"), _multipliers()
     ):
@@ -172,7 +167,8 @@ def _coarse() -> Iterator[Requantize]:
         )
 
 
-def _neighbours(rules: Requantize) -> Iterator[Requantize]:
+def neighbours(rules: Requantize) -> Iterator[Requantize]:
+    """Rules that differ from these in one thing, or in two that go together."""
     changes: list[dict[str, Any]] = []
     scale = ["exact", "float32", "float32_max", "float64"]
     bias: list[dict[str, Any]] = [{"bias": "exact", "bias_rounding": "HALF_AWAY"}]
@@ -240,7 +236,7 @@ def plain(rules: Requantize) -> Requantize:
     return Requantize(**fields)
 
 
-def _cost(rules: Requantize) -> int:
+def cost(rules: Requantize) -> int:
     """How far from the plainest rules: what decides among those that explain equally much."""
     cost = {"exact": 0, "float32": 1, "fixed_point": 4, "significand": 4, "power_of_two": 3}[
         rules.multiplier

@@ -11,8 +11,9 @@ import numpy as np
 from chipdrift.graph.single import OneOp, Side, integers, one_op_model, real
 from chipdrift.numerics.accumulate import product_sums
 from chipdrift.numerics.ops.conv import windows
-from chipdrift.numerics.profile import Accumulator
+from chipdrift.numerics.profile import PLAIN, Accumulator
 from chipdrift.probe.ask import Asker
+from chipdrift.probe.predict import Evidence
 
 Array = np.ndarray[Any, Any]
 Kind = Literal["matmul", "gemm", "plain", "pointwise", "depthwise", "depthwise_stride2"]
@@ -115,72 +116,69 @@ def random_setting(rng: np.random.Generator, wish: Wish) -> Setting:
         flat = rng.permuted(np.concatenate([w[:, ::2], -w[:, 1::2]], axis=1), axis=1)
         w = flat if flat.shape == w.shape else w
     per = wish.per_channel
-    x_side = Side(dtype, x_scale, zx)
-    w_axis = 1 if wish.kind == "matmul" else 0
+    x = rng.integers(0, high + 1, _x_shape(wish.kind, rows, channels, depth))
     held_scale = w_scale if per else w_scale[0]
-    zeros = np.zeros(channels if per else (), np.int64)
-    y_side = Side(dtype, y_scale, zy)
-    return _assemble(
-        wish, rng, w, depth, x_side, held_scale, zeros, w_axis, bias, y_side, rows, high
-    )
+    sides = Side(dtype, x_scale, zx), Side(dtype, y_scale, zy)
+    return setting_of(wish, x, w, held_scale, bias, *sides)
 
 
-def _assemble(
-    wish: Wish,
-    rng: np.random.Generator,
-    w: Array,
-    depth: int,
-    x_side: Side,
-    w_scale: Array,
-    w_zero: Array,
-    w_axis: int,
-    bias: Array | None,
-    y_side: Side,
-    rows: int,
-    high: int,
+def _x_shape(kind: Kind, rows: int, channels: int, depth: int) -> tuple[int, ...]:
+    if kind in ("matmul", "gemm"):
+        return rows, depth
+    side = max(2, round(rows**0.5))
+    k, step = window_of(kind)
+    size = (side - 1) * step + k
+    return 1, channels if kind.startswith("depthwise") else depth // (k * k), size, size
+
+
+def window_of(kind: Kind) -> tuple[int, int]:
+    """A convolution's (window, stride), the same in both directions."""
+    return (1 if kind == "pointwise" else 3), (2 if kind == "depthwise_stride2" else 1)
+
+
+def setting_of(
+    wish: Wish, x: Array, w: Array, w_scale: Array, bias: Array | None, x_side: Side, y_side: Side
 ) -> Setting:
-    channels = w.shape[0]
+    """The setting of these integers.
+
+    ``x`` is (rows, depth) or (1, input channels, size, size), ``w`` (channels, depth) and
+    ``w_scale`` (channels,) or (), float32; the sides are the quantizers of input and output.
+    """
+    channels, depth = w.shape
     shape: tuple[int, ...]
     attributes: dict[str, Any] = {}
     if wish.kind in ("matmul", "gemm"):
-        x = rng.integers(0, high + 1, (rows, depth))
         patches = x
         held = w.T if wish.kind == "matmul" else w
         op = "MatMul" if wish.kind == "matmul" else "Gemm"
-        shape = (rows, channels)
+        shape = (len(x), channels)
         if wish.kind == "gemm":
             attributes["transB"] = 1
         sums = patches @ w.T
     else:
         op = "Conv"
-        side = max(2, round(rows**0.5))
-        k = 1 if wish.kind == "pointwise" else 3
-        step = 2 if wish.kind == "depthwise_stride2" else 1
-        cin = channels if wish.kind.startswith("depthwise") else depth // (k * k)
-        size = (side - 1) * step + k
-        x = rng.integers(0, high + 1, (1, cin, size, size))
+        k, step = window_of(wish.kind)
         attributes.update(kernel_shape=[k, k], strides=[step, step])
         if wish.kind.startswith("depthwise"):
             attributes["group"] = channels
             held = w.reshape(channels, 1, k, k)
-            seen = windows(x, (k, k), attributes, 0)
-            sums = np.einsum("nhwcij,cij->nhwc", seen, held[:, 0]).reshape(-1, channels)
-            patches = seen
+            patches = windows(x, (k, k), attributes, 0)
+            side = patches.shape[1]
+            sums = np.einsum("nhwcij,cij->nhwc", patches, held[:, 0]).reshape(-1, channels)
         else:
-            held = w.reshape(channels, cin, k, k)
-            patches = windows(x, (k, k), {}, 0).reshape(-1, depth)
+            held = w.reshape(channels, -1, k, k)
+            seen = windows(x, (k, k), {}, 0)
+            side, patches = seen.shape[1], seen.reshape(-1, depth)
             sums = patches @ w.T
         shape = (1, channels, side, side)
-    axis = w_axis if np.ndim(w_scale) else None
+    axis = (1 if wish.kind == "matmul" else 0) if np.ndim(w_scale) else None
+    w_zero = np.zeros(np.shape(w_scale), np.int64)
     w_side = Side("int8", w_scale, w_zero, axis, integers=held)
     inputs = [Side(x_side.dtype, x_side.scale, x_side.zero_point, shape=x.shape), w_side]
     if bias is not None:
         scale = np.float32(x_side.scale) * np.asarray(w_scale, np.float32)
-        inputs.append(
-            Side(
-                "int32", scale, np.zeros_like(w_zero), 0 if np.ndim(scale) else None, integers=bias
-            )
-        )
+        along = 0 if np.ndim(scale) else None
+        inputs.append(Side("int32", scale, w_zero, along, integers=bias))
     one = OneOp(
         op,
         inputs,
@@ -201,3 +199,26 @@ def answers(asker: Asker, setting: Setting) -> Array:
     if setting.wish.kind in ("matmul", "gemm"):
         return found
     return np.moveaxis(found, 1, -1).reshape(-1, found.shape[1])
+
+
+def evidence_of(setting: Setting, answer: Array, sums: Accumulator | None = None) -> Evidence:
+    """A setting with its answers, as the search reads it, summed as ``sums`` says."""
+    zero = int(setting.y_side.zero_point)
+    products: Array = setting.sums
+    correction: Array = int(setting.x_side.zero_point) * setting.weight_sums
+    if sums is not None and sums != PLAIN and setting.patches.ndim == 2:
+        products, correction = setting.sums_under(sums)
+    return Evidence(
+        words=str(setting.wish),
+        products=products,
+        correction=correction,
+        bias=setting.bias,
+        x_scale=np.asarray(setting.x_side.scale, np.float32),
+        w_scale=np.asarray(setting.w_side.scale, np.float32),
+        y_scale=np.asarray(setting.y_side.scale, np.float32),
+        zero_point=zero,
+        low=zero if setting.wish.relu else 0,
+        high=(1 << setting.wish.bits) - 1,
+        answer=answer,
+        accumulator=PLAIN if sums is None else sums,
+    )

@@ -9,7 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chipdrift.records import Cell, Delta, Matrix
-from chipdrift.report.figures import Figures, counted, hosts, listing, name_targets, p_value
+from chipdrift.report.figures import (
+    Figures,
+    chips,
+    counted,
+    hosts,
+    listing,
+    name_targets,
+    noun,
+    p_value,
+)
 from chipdrift.report.finding import Finding, Kind
 
 
@@ -91,7 +100,7 @@ def broken(matrix: Matrix) -> list[Finding]:
 
 
 def _no_difference(matrix: Matrix) -> Finding:
-    who = "chip" if set(matrix.targets) - hosts(matrix) else "scheme"
+    who = noun(matrix) if len(matrix.targets) > 1 or chips(matrix) else "scheme"
     return Finding(
         "calm",
         f"No {who}'s {matrix.metric.name} differs from the {matrix.baseline.words}'s by more than "
@@ -184,7 +193,7 @@ def _everywhere(matrix: Matrix, real: Sequence[tuple[Cell, Delta]]) -> str:
         return f"{where}, not alike: the 95 % intervals of {a} and {b} do not overlap."
     bounded = all(delta.low is not None and delta.high is not None for _, delta in real)
     if host and len(host) < len(targets) and bounded:
-        told = "alike: that is the quantization, not the chip"
+        told = f"alike: that is the quantization, not the {noun(matrix)}"
         return f"{where}, {listing(host)} included, {told}."
     return f"{where}."
 

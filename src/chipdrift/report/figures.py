@@ -6,12 +6,15 @@ Everything here is ASCII but for the sign ``±``, so that it can be printed on a
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
 from chipdrift.records import Cell, Interval, Matrix, Pair
 
+_CHIPS = frozenset({"device", "reported", "vendor-simulator"})
+_ENGINE = frozenset({"prediction", "hypothesis"})
 _DECIBELS = frozenset({"sqnr", "psnr"})
 _MANY_SAMPLES = 5000  # From here on a share's interval is narrower than a tenth of a point or so.
 
@@ -123,6 +126,11 @@ def listing(words: Sequence[str], most: int | None = None) -> str:
     return " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else "".join(shown)
 
 
+def pieces(name: str) -> list[str]:
+    """Where a name may be cut, which can be a long path: behind ``/ : _ -``."""
+    return re.findall(r"[^/:_-]*[/:_-]|[^/:_-]+", name)
+
+
 def counted(count: int, noun: str) -> str:
     """ "1 sample", "4 samples"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
@@ -133,20 +141,38 @@ def hosts(matrix: Matrix) -> frozenset[str]:
     return frozenset(c.target for c in matrix.cells if c.evidence == "host-runtime")
 
 
+def chips(matrix: Matrix) -> frozenset[str]:
+    """Targets that are silicon or the vendor's simulator of it."""
+    return frozenset(c.target for c in matrix.cells if c.evidence in _CHIPS)
+
+
+def noun(matrix: Matrix) -> str:
+    """What the targets beside the host's are called: "chip" only where all of them are."""
+    others = set(matrix.targets) - hosts(matrix)
+    return "chip" if others and others <= chips(matrix) else "target"
+
+
 def name_targets(matrix: Matrix, targets: Sequence[str], most: int | None = 4) -> str:
-    """Some targets in words: "every target", "every chip", or their names."""
+    """Some targets in words: "every target", "every chip", "every target but X", or their names."""
     every, own = set(targets), hosts(matrix)
     if len(every) > 1 and every == set(matrix.targets):
         return "every target"
-    if len(every) > 1 and every == set(matrix.targets) - own:
+    if len(every) > 1 and every == chips(matrix):
         return "every chip"
+    if len(every) > 1 and len(own) == 1 and every == set(matrix.targets) - own:
+        return f"every target but {listing(list(own))}"
     return listing(targets, most)
 
 
 def has_npu(cell: Cell) -> bool:
-    """Whether the cell's target has an NPU, as its placement shows."""
+    """Whether the cell's target has an NPU, as its placement shows; our own engine has none."""
     place = cell.placement
-    return place is not None and (place.npu > 0 or bool(place.fallback))
+    return not is_engine(cell) and place is not None and (place.npu > 0 or bool(place.fallback))
+
+
+def is_engine(cell: Cell) -> bool:
+    """Whether chipdrift's own engine answered, under a profile."""
+    return cell.evidence in _ENGINE
 
 
 def differing(pair: Pair) -> int:

@@ -10,9 +10,11 @@ from typing import final
 from chipdrift.records import Cell, Interval, Matrix
 from chipdrift.report.evidence import kinds
 from chipdrift.report.figures import Figures, p_value, percent
+from chipdrift.report.placed import assumption
 from chipdrift.report.remarks import where_cells
 
 _WIDE = 8  # More targets than this go down the page, not across.
+_BRIEF = 90  # Characters of a description that stand in the table; all of it is in its title.
 
 
 @final
@@ -61,10 +63,11 @@ class HeatCell:
 @final
 @dataclass(frozen=True)
 class Line:
-    """The head of a row or column and what it is, and for a row its cells."""
+    """The head of a row or column, what it is (clipped, and whole), and for a row its cells."""
 
     name: str
     about: str
+    title: str
     cells: tuple[HeatCell, ...] = ()
 
 
@@ -78,6 +81,7 @@ class Heatmap:
     rows: tuple[Line, ...]
     notes: tuple[Note, ...]
     axis: tuple[str, str] | None
+    shared: bool
 
 
 def heatmap(matrix: Matrix) -> Heatmap:
@@ -92,9 +96,9 @@ def heatmap(matrix: Matrix) -> Heatmap:
         for cell in matrix.cells
     }
     evidence = {target: kind for kind, targets in kinds(matrix).items() for target in targets}
-    schemes = [Line(s.name, s.description) for s in matrix.schemes]
+    schemes = [_line(s.name, s.description) for s in matrix.schemes]
     targets = [
-        Line(name, ", ".join(filter(None, [matrix.target_names.get(name), evidence.get(name)])))
+        _line(name, matrix.target_names.get(name, ""), evidence.get(name))
         for name in matrix.targets
     ]
     missing = HeatCell("missing")
@@ -104,6 +108,7 @@ def heatmap(matrix: Matrix) -> Heatmap:
         Line(
             line.name,
             line.about,
+            line.title,
             tuple(
                 made.get((c.name, line.name) if upright else (line.name, c.name), missing)
                 for c in columns
@@ -112,16 +117,39 @@ def heatmap(matrix: Matrix) -> Heatmap:
         for line in lines
     )
     ends = (figures.value(axis[0]), figures.value(axis[1])) if axis else None
-    return Heatmap(upright, tuple(columns), rows, tuple(notes), ends)
+    shared = any(cell.copied_from is not None for cell in matrix.cells)
+    return Heatmap(upright, tuple(columns), rows, tuple(notes), ends, shared)
+
+
+def _line(name: str, about: str, evidence: str | None = None) -> Line:
+    """A head: its description without the closing full stop, and not longer than a few lines."""
+    whole = " ".join(about.split())
+    whole = whole[:-1] if whole.endswith(".") and not whole.endswith("..") else whole
+    brief = whole
+    if len(whole) > _BRIEF:
+        brief = whole[:_BRIEF].rsplit(" ", 1)[0].rstrip(" ,;:.") + "…"
+    shown, title = (", ".join(filter(None, [text, evidence])) for text in (brief, whole))
+    return Line(name, shown, title)
+
+
+def _reason(cell: Cell) -> str | None:
+    """What must be said beside a cell, or in its place."""
+    words = "; ".join(filter(None, [cell.reason, assumption(cell)]))
+    return words or (None if cell.status == "ok" else "no reason recorded")
+
+
+def _kind(cell: Cell) -> str:
+    """What a cell's note is: its status, a caution, or only a rule that is not known."""
+    return cell.status if cell.status != "ok" else "caution" if cell.reason else "assumed"
 
 
 def _notes(matrix: Matrix) -> list[Note]:
     """Once per reason, in the order in which they appear."""
     reasons: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in matrix.cells:
-        if cell.status != "ok" or cell.reason:
-            kind = "caution" if cell.status == "ok" else cell.status
-            reasons[kind, cell.reason or "no reason recorded"].append(cell)
+        reason = _reason(cell)
+        if reason is not None:
+            reasons[_kind(cell), reason].append(cell)
     return [
         Note(
             number=number,
@@ -173,9 +201,8 @@ def _cell(
     scale: float,
     numbers: dict[tuple[str, str], int],
 ) -> HeatCell:
-    kind = "caution" if cell.status == "ok" else cell.status
-    reason = cell.reason or "no reason recorded"
-    note = numbers.get((kind, reason))
+    reason = _reason(cell)
+    note = None if reason is None else numbers[_kind(cell), reason]
     where = f"{cell.scheme} on {cell.target} ({cell.evidence})"
     if cell.metric is None:
         return HeatCell(cell.status, note=note, title=f"{where}: {cell.status}. {reason}")

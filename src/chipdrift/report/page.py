@@ -34,7 +34,7 @@ def render(matrix: Matrix, pictures: Mapping[int, bytes]) -> str:
     import jinja2
 
     from chipdrift.report import agreement, basis, heatmap, partings, places
-    from chipdrift.report.figures import Figures
+    from chipdrift.report.figures import Figures, noun, pieces
     from chipdrift.report.summary import findings
 
     environment = jinja2.Environment(
@@ -44,9 +44,11 @@ def render(matrix: Matrix, pictures: Mapping[int, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["pieces"] = pieces
     return environment.get_template("report.html.j2").render(
         matrix=matrix,
         figures=Figures.of(matrix),
+        noun=noun(matrix),
         findings=findings(matrix),
         heat=heatmap.heatmap(matrix),
         agreements=agreement.agreements(matrix),

@@ -1,17 +1,18 @@
-"""The summary's sentences beyond accuracy: who is alike, what left the NPU, what is missing."""
+"""The summary's sentences beyond accuracy: who is alike, what is missing, what weakens it."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from chipdrift.records import Cell, Matrix, Pair
 from chipdrift.report.evidence import evidence_remark
 from chipdrift.report.figures import (
+    chips,
     counted,
     differing,
-    has_npu,
     hosts,
+    is_engine,
     listing,
     name_targets,
     number,
@@ -66,15 +67,19 @@ def identical(matrix: Matrix) -> list[Finding]:
 
 
 def least_agreeing(matrix: Matrix) -> list[Finding]:
-    """The pair of targets that agrees least; the least among chips too, if the first is no chip."""
+    """The pair of targets that agrees least; if it has the host, the least without it, too."""
     if not matrix.pairs:
         return []
     found = [f"The pair that agrees least: {_pair(matrix, _least(matrix.pairs))}."]
     own = hosts(matrix)
     if {_least(matrix.pairs).a, _least(matrix.pairs).b} & own:
-        chips = [p for p in matrix.pairs if p.a not in own and p.b not in own]
-        if chips:
-            found.append(f"Between two chips: {_pair(matrix, _least(chips))}.")
+        silicon = chips(matrix)
+        others = [p for p in matrix.pairs if not {p.a, p.b} & own]
+        between = [p for p in others if {p.a, p.b} <= silicon]
+        if between:
+            found.append(f"Between two chips: {_pair(matrix, _least(between))}.")
+        elif others:
+            found.append(f"Without {listing(sorted(own))}: {_pair(matrix, _least(others))}.")
     return [Finding("note", " ".join(found), "agreement")]
 
 
@@ -113,49 +118,6 @@ def samples(matrix: Matrix) -> list[Finding]:
     )
     cut = matrix.parted > len(matrix.partings)
     return [Finding("note", text + ("." if cut else f": {listing(list(schemes), 8)}."), "samples")]
-
-
-def placement(matrix: Matrix) -> list[Finding]:
-    """What left the NPU; that nothing did, where that is so."""
-    placed = [c for c in matrix.cells if c.status == "ok" and has_npu(c)]
-    if not placed:
-        return []
-    alike: dict[tuple[str, tuple[tuple[str, str], ...], int], list[Cell]] = defaultdict(list)
-    for cell in placed:
-        place = cell.placement
-        assert place is not None
-        if place.fallback:
-            nodes = tuple((node.op, node.node) for node in place.fallback)
-            alike[cell.scheme, nodes, place.npu].append(cell)
-    if not alike:
-        aside = any(c.placement.graph_io or c.placement.conversions for c in placed if c.placement)
-        text = (
-            f"No fallback: in all {counted(len(placed), 'cell')} on chips every node ran on the NPU"
-            + (", conversions at the graph's border aside." if aside else ".")
-        )
-        return [Finding("calm", text, "placement")]
-    found = []
-    for (scheme, nodes, npu), cells in sorted(alike.items(), key=lambda x: -len(x[0][1]))[:_MOST]:
-        where = f"{scheme} on {name_targets(matrix, [c.target for c in cells])}"
-        if npu == 0:
-            text = f"{where}: nothing ran on the NPU; all {counted(len(nodes), 'node')} left it"
-        else:
-            text = f"{where}: {len(nodes)} of {counted(len(nodes) + npu, 'node')} left the NPU"
-        found.append(Finding("caution", f"{text} ({ops(nodes)}).", "placement"))
-    if len(alike) > _MOST:
-        text = f"{counted(len(alike) - _MOST, 'more list')} of nodes that left the NPU."
-        found.append(Finding("caution", text, "placement"))
-    return found
-
-
-def ops(nodes: Sequence[tuple[str, str]], most: int = 3) -> str:
-    """(op, node) in words: an op's only node by its name, many by their number."""
-    counts = Counter(op for op, _ in nodes)
-    words = []
-    for op, count in counts.most_common():
-        only = next(node for o, node in nodes if o == op)
-        words.append(f"{op} {only}" if count == 1 else f"{count} {op}")
-    return listing(words, most + 1)
 
 
 def not_available(matrix: Matrix) -> list[Finding]:
@@ -206,7 +168,8 @@ def cautions(matrix: Matrix) -> list[Finding]:
         found.append(Finding("caution", text, "basis"))
     reasons: dict[str, list[Cell]] = defaultdict(list)
     for cell in matrix.cells:
-        if cell.status == "ok" and cell.reason:
+        said = is_engine(cell) and cell.placement is not None and cell.placement.npu == 0
+        if cell.status == "ok" and cell.reason and not said:  # by the sentence on its nodes
             reasons[cell.reason].append(cell)
     for reason, cells in list(reasons.items())[:_MOST]:
         text = f"{where_cells(matrix, cells)}: {shorten(reason)}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from chipdrift.records import Matrix
 from chipdrift.report.accuracy import accuracy, broken
 from chipdrift.report.finding import Finding
+from chipdrift.report.placed import placement
 from chipdrift.report.remarks import (
     cautions,
     identical,
     least_agreeing,
     not_available,
-    placement,
     samples,
 )
 

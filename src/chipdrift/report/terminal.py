@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chipdrift.records import Cell, Matrix
-from chipdrift.report.figures import Figures, counted
+from chipdrift.report.figures import Figures, counted, pieces
+from chipdrift.report.placed import assumption
 from chipdrift.report.summary import findings
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _COLOURS = {"loss": "bold red", "gain": "green", "caution": "yellow", "missing": "dim"}
+# A long name in a column's head is folded to a few lines, in a row's to a third of the terminal.
+_HEAD = 14
 _LEGEND = {
     "*": "* differs from the baseline (p < 0.05 after Holm's correction)",
     "=": "= shared with a chip that answers identically",
@@ -65,18 +68,22 @@ def _short(figures: Figures, cell: Cell) -> str:
         text = f"={text}"
     elif half is not None:
         text = f"{text}±{half}"
-    if cell.reason:
+    if cell.reason or assumption(cell):
         text += "?"
     return f"{text}*" if cell.delta is not None and cell.delta.significant else text
 
 
 def _tables(matrix: Matrix, texts: dict[tuple[str, str], str], console: Console) -> Sequence[Table]:
-    """One table where it fits either way; else targets down the page, schemes in portions."""
+    """One table where it fits, with long names folded if need be; else targets down the page.
+
+    There, schemes come in portions where they do not fit side by side.
+    """
     schemes = [scheme.name for scheme in matrix.schemes]
     targets = list(matrix.targets)
-    across = _table(console, schemes, targets, texts)
-    if _fits(across, console):
-        return [across]
+    for fold in (None, _HEAD):
+        across = _table(console, schemes, targets, texts, fold)
+        if _fits(across, console):
+            return [across]
     down = {(target, scheme): text for (scheme, target), text in texts.items()}
     tables = []
     while schemes:
@@ -95,7 +102,9 @@ def _table(
     rows: Sequence[str],
     columns: Sequence[str],
     texts: dict[tuple[str, str], str],
+    fold: int | None = None,
 ) -> Table:
+    """``fold``: the most characters of a column's head on one line."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -103,13 +112,28 @@ def _table(
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
     for name in columns:
-        head = _printable(console, name).replace(":", ":\n", 1)
+        start, colon, rest = _printable(console, name).partition(":")
+        head = "\n".join(_folded(part, fold) for part in (start + colon, rest) if part)
         table.add_column(Text(head), justify="right", no_wrap=True)
     for row in rows:
         cells = [_printable(console, texts.get((row, column), "")) for column in columns]
         styled = [Text(c, style="bold red" if c.endswith(("*", "!")) else "") for c in cells]
-        table.add_row(Text(_printable(console, row)), *styled)
+        table.add_row(Text(_folded(_printable(console, row), console.width // 3)), *styled)
     return table
+
+
+def _folded(name: str, width: int | None) -> str:
+    """``name`` on lines of at most ``width`` characters, cut between its pieces where it can."""
+    if width is None or len(name) <= width:
+        return name
+    lines = [""]
+    for part in pieces(name):
+        if len(lines[-1]) + len(part) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += part
+        while len(lines[-1]) > width:
+            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
+    return "\n".join(lines)
 
 
 def _fits(table: Table, console: Console) -> bool:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import tomllib
 from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.errors import ChipdriftError
+from chipdrift.named import own_text, parsed, shipped, shipped_one
 from chipdrift.records import Record
 
 Kind = Literal["float32", "float16", "qdq", "asis"]
@@ -57,44 +56,27 @@ class Scheme(Record):
 @cache
 def builtin_schemes() -> dict[str, Scheme]:
     """The schemes that come with chipdrift, by name."""
-    found = {}
-    for entry in resources.files(__package__).iterdir():
-        if entry.name.endswith(".toml"):
-            name = entry.name.removesuffix(".toml")
-            found[name] = _parse(entry.read_text(encoding="utf-8"), name, f"scheme {name}")
+    found = {name: _parse(text, name, f"scheme {name}") for name, text in shipped(__package__)}
     order = list(Kind.__args__)  # type: ignore[attr-defined]
     return dict(sorted(found.items(), key=lambda item: (order.index(item[1].kind), _rank(item[1]))))
 
 
 def get_scheme(name: str) -> Scheme:
     """A built-in scheme by name, or the user's own by the path of its TOML file."""
-    if name.endswith(".toml") or "/" in name:
-        path = Path(name)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise ChipdriftError(
-                f"Scheme {name}: cannot be read ({getattr(error, 'strerror', error)}). "
-                "Give the path of a TOML file, or a built-in name (chipdrift schemes)."
-            ) from error
-        scheme = _parse(text, path.stem, f"Scheme {name}")
-        if scheme.name in builtin_schemes():
-            raise ChipdriftError(
-                f"Scheme {name}: the name {scheme.name!r} is a built-in scheme's. "
-                "Rename the file, or set another name in it."
-            )
-        return scheme
-    known = builtin_schemes()
-    if name.lower() not in known:
-        raise UnknownNameError.of("scheme", name, known, "A path to a TOML file works, too.")
-    return known[name.lower()]
+    text = own_text("scheme", name)
+    if text is None:
+        return shipped_one("scheme", name, builtin_schemes())
+    scheme = _parse(text, Path(name).stem, f"Scheme {name}")
+    if scheme.name in builtin_schemes():
+        raise ChipdriftError(
+            f"Scheme {name}: the name {scheme.name!r} is a built-in scheme's. "
+            "Rename the file, or set another name in it."
+        )
+    return scheme
 
 
 def _parse(text: str, name: str, where: str) -> Scheme:
-    try:
-        fields: dict[str, Any] = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ChipdriftError(f"{where}: not valid TOML: {error}.") from error
+    fields = parsed(text, where)
     digest = hashlib.sha256(text.encode()).hexdigest()
     try:
         return Scheme(**{"name": name, **fields, "sha256": digest})

@@ -27,7 +27,9 @@ class Target:
     the same ``family`` may give the same answers and are worth comparing; None means alone.
     ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
     must be said beside a result of that kind. ``description`` is a few words for people.
-    ``launcher`` stands before the worker's command line: an emulator and its options.
+    ``profile`` names the profile that comes with chipdrift, or the file of one, which is known to
+    compute as this target does; "" where there is none. ``launcher`` stands before the worker's
+    command line: an emulator and its options.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Target:
     refuses: Mapping[str, str] = field(default_factory=dict)
     cautions: Mapping[str, str] = field(default_factory=dict)
     description: str = ""
+    profile: str = ""
     launcher: tuple[str, ...] = ()
 
 
@@ -62,7 +65,7 @@ class Opened:
     """What a session tells when it stands: (processor, node, op) for every node of the graph.
 
     Processors are named ``npu`` and ``cpu``; ``reasons`` says of nodes why they left the NPU, where
-    the runtime tells.
+    the runtime tells, and of nodes that did not leave it why their answers are a guess.
     """
 
     nodes: tuple[tuple[str, str, str], ...]

@@ -19,6 +19,8 @@ from chipdrift.targets.base import Session, Target, TargetInfo
 from chipdrift.targets.ort import OrtSession, build, host_isa
 
 _PROVIDER = "QNNExecutionProvider"
+# Generations of which a profile comes with chipdrift (docs/generations.md).
+_PROBED = frozenset({"v68", "v69", "v73", "v75", "v79", "v81"})
 FLOAT32 = (
     "not available: the simulator computes a float32 graph in FP16, so what it would answer is the "
     "scheme fp16"
@@ -75,6 +77,7 @@ def resolve(rest: str) -> Target:
         refuses={"float32": FLOAT32},
         cautions=cautions,
         description=", ".join([*chip.marketing_names[:1], chip.hexagon or chip.soc]),
+        profile=f"hexagon-{chip.hexagon}" if chip.hexagon in _PROBED else "",
     )
 
 

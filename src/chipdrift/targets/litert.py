@@ -58,6 +58,7 @@ def resolve(rest: str) -> Target:
         evidence="host-runtime",
         has_npu=False,
         description=_KERNELS[rest],
+        profile=f"litert-{rest}",
         options={"kernels": rest},
         versions={
             "ai-edge-litert": metadata.version("ai-edge-litert"),

@@ -79,6 +79,7 @@ def resolve(rest: str) -> Target:
         evidence="host-runtime",
         has_npu=False,
         description="onnxruntime, this host",
+        profile="ort-mlas",
         # Keeps u8 x s8 from saturating on a host without VNNI.
         options={"session.x64quantprecision": "1"},
         versions={
@@ -99,6 +100,7 @@ def _avx2() -> Target:
         evidence="emulated-runtime",
         has_npu=False,
         description="onnxruntime, AVX2 without VNNI",
+        profile="avx2-saturating",
         versions={
             "onnxruntime": metadata.version("onnxruntime"),
             "machine": "x86_64",

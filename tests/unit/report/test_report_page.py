@@ -11,9 +11,12 @@ import pytest
 from report_matrices import (
     CPU,
     EVIL,
+    PARAGRAPH,
+    SIM,
     A,
     B,
     cell,
+    engine,
     everything,
     matrix,
     metric,
@@ -102,7 +105,7 @@ def many() -> Matrix:
     )
 
 
-MADE = [everything, no_interval, lower_is_better, nothing_ran, no_figures, many]
+MADE = [engine, everything, no_interval, lower_is_better, nothing_ran, no_figures, many]
 
 
 @pytest.mark.parametrize("make", MADE)
@@ -168,6 +171,48 @@ def test_many_targets_go_down_the_page() -> None:
     assert heat.upright
     assert len(heat.rows) == 26
     assert len(heat.columns) == 8
+
+
+@pytest.mark.parametrize("targets", [3, 12], ids=["across", "down"])
+def test_a_paragraph_is_clipped_in_the_table_and_whole_in_its_title(targets: int) -> None:
+    more = [cell("w8a8", f"htp:sm{8000 + i}") for i in range(targets - 3)]
+    heat = heatmap(engine(*more))
+    lines = {line.name: line for line in (heat.rows if heat.upright else heat.columns)}
+    long, short = lines[SIM], lines["litert:reference"]
+    assert len(PARAGRAPH) > 400
+    assert len(long.about) < 110
+    assert long.about.endswith("…, prediction")
+    assert long.title == f"{PARAGRAPH.removesuffix('.')}, prediction"
+    assert short.about == short.title == "LiteRT's reference kernels, host-runtime"
+    html = render(engine(*more), {})
+    assert f'title="{long.title}"' in html
+    assert html.count(PARAGRAPH.removesuffix(".")) == 1
+
+
+def test_the_page_speaks_of_chips_and_the_npu_only_where_there_are() -> None:
+    words = ("Chip against chip", "what ran on the NPU", "left the NPU", " npu</b>", "= CHIP")
+    html = render(engine(), {})
+    assert [word for word in words if word in html] == []
+    assert "Target against target" in html
+    assert "<b>10 by rules</b>, 1 cpu" in html
+    assert "Nodes that the engine left to onnxruntime" in html
+    chips = render(everything(), {})
+    assert [word for word in words if word not in chips] == []
+
+
+def test_nodes_on_an_unknown_rule_are_listed_and_noted_beside_their_cell() -> None:
+    html = render(engine(), {})
+    assert "⚠ 2 on an unknown rule" in html
+    assert "<code>attention</code></td><td>no rule for Softmax at 16 bits</td>" in html
+    heat = heatmap(engine())
+    noted = {
+        (row.name, column.name)
+        for row in heat.rows
+        for column, found in zip(heat.columns, row.cells, strict=True)
+        if found.note
+    }
+    assert noted == {("w8a16", SIM)}
+    assert "unknown rule" not in render(everything(), {})
 
 
 def test_a_cut_list_of_samples_says_so() -> None:

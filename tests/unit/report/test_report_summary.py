@@ -7,10 +7,12 @@ import pytest
 from report_matrices import (
     CPU,
     SAMPLES,
+    SIM,
     A,
     B,
     C,
     cell,
+    engine,
     everything,
     matrix,
     metric,
@@ -19,7 +21,7 @@ from report_matrices import (
     without,
 )
 
-from chipdrift.records import CalibrationInfo, Cell, Group, Lsb, Matrix
+from chipdrift.records import CalibrationInfo, Cell, Group, Lsb, Matrix, NodePlace
 from chipdrift.report.summary import findings
 
 CLAIMS = re.compile(r"\b(loses|gains|loss|gain|drop|dropped|worsens)\b")
@@ -161,6 +163,61 @@ def test_the_worst_pair_and_the_worst_pair_of_chips_are_named() -> None:
 )
 def test_fallback_is_told(placement: Any, words: str) -> None:
     assert words in said(matrix(BASE, cell("w8a8", A, placement=placement)))
+
+
+def test_what_is_no_chip_is_called_none_and_has_no_npu() -> None:
+    text = said(engine())
+    assert "No target's top1 differs from the float model's by more" in text
+    assert not re.search(r"\bNPU\b|\bchips?'?s?\b", text.replace("chipdrift", ""))
+
+
+def test_fallback_is_a_matter_of_chips_and_the_engine_is_told_apart() -> None:
+    text = said(engine(cell("w8a8", A, placement=placed(11))))
+    assert "No target's top1 differs" in text
+    assert "No fallback: in all 1 cell on chips every node ran on the NPU" in text
+    assert (
+        "w8a16 on sim:probed.toml: 1 of 11 nodes ran in onnxruntime on the host's CPU, not under "
+        "the profile's rules (Resize up)."
+    ) in text
+
+
+def test_an_engine_that_left_every_node_says_so_once() -> None:
+    beside = cell(
+        "fp32",
+        SIM,
+        evidence="prediction",
+        placement=placed(0, ("Conv", "a")),
+        reason="all 1 nodes ran on the host's CPU in onnxruntime",
+    )
+    told = [text for text in sentences(engine(beside)) if text.startswith("fp32 on sim")]
+    assert told == [
+        "fp32 on sim:probed.toml: none of 1 node ran under the profile's rules, all in onnxruntime "
+        "on the host's CPU (Conv a)."
+    ]
+
+
+def test_nodes_that_rest_on_an_unknown_rule_are_named() -> None:
+    (told,) = [text for text in sentences(engine(), "caution") if "unknown rule" in text]
+    assert told.startswith(
+        "w8a16 on sim:probed.toml: 2 of 11 nodes rest on an unknown rule (Add sum and Softmax "
+        "attention)"
+    )
+
+
+def test_a_change_of_quantizer_counts_where_its_rule_is_unknown() -> None:
+    """Quantize nodes are not among the counted, so they must not be more than all."""
+    nodes = tuple(NodePlace(op="QuantizeLinear", node=f"q{i}") for i in range(3))
+    place = placed(2).model_copy(update={"assumed": nodes})
+    text = said(matrix(BASE, cell("w8a8", SIM, evidence="prediction", placement=place)))
+    assert "3 of 5 nodes rest on an unknown rule (3 QuantizeLinear)" in text
+
+
+def test_every_target_but_the_host_is_said_only_of_chips_as_every_chip() -> None:
+    parts = [without("fp32", t, "unsupported", "no float32") for t in (A, SIM)]
+    parts[1] = parts[1].model_copy(update={"evidence": "prediction"})
+    assert sentences(matrix(BASE, *parts), "missing") == [
+        "fp32 on every target but ort:cpu: not available: no float32"
+    ]
 
 
 def test_each_reason_is_said_once_for_all_its_cells() -> None:

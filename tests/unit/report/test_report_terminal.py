@@ -1,7 +1,7 @@
 import io
 
 import pytest
-from report_matrices import CPU, A, cell, everything, matrix
+from report_matrices import CPU, A, cell, engine, everything, matrix
 from rich.console import Console
 
 from chipdrift.records import Matrix
@@ -56,6 +56,32 @@ def test_many_columns_are_split_and_none_is_lost() -> None:
     found = matrix(*(cell(s, t) for s in schemes for t in (CPU, A, "htp:a", "htp:b", "htp:c")))
     text = printed(found, 40)
     assert all(scheme in text for scheme in schemes)
+
+
+@pytest.mark.parametrize("others", [1, 12], ids=["across", "down"])
+def test_a_long_path_leaves_room_for_the_figures(others: int) -> None:
+    path = "sim:/home/someone/a-long-folder/of_many_words/and.another/profile_of_sm8450.toml"
+    targets = [path, *(f"htp:sm{8000 + i}" for i in range(others))]
+    found = matrix(*(cell(s, t) for s in ("w8a8", "w8a16_pc") for t in targets))
+    table = printed(found, 80).split("Float model")[0]
+    assert table.count("90.0±2.0") == 2 * len(targets)
+    assert "…" not in table
+    for part in ("someone/", "a-long-", "folder/", "many_words/", "another/", "sm8450.toml"):
+        assert part in table
+
+
+def test_long_names_are_folded_in_the_head_before_the_table_is_turned() -> None:
+    names = [f"sim:hypothesis-int{n}-accumulator" for n in (16, 24, 32)]
+    text = printed(matrix(*(cell("w8a8", t) for t in (CPU, *names))), 80)
+    assert any(line.startswith("w8a8 ") and line.count("90.0") == 4 for line in text.splitlines())
+    assert text.count("accumulator\n") >= 1
+
+
+def test_a_cell_on_unknown_rules_is_marked_and_explained() -> None:
+    text = printed(engine(), 100)
+    assert text.split("Float model")[0].count("90.0±2.0?") == 1
+    assert "? see the caution below" in text
+    assert "2 of 11 nodes rest on an unknown rule" in " ".join(text.split())
 
 
 def test_brackets_and_control_characters_in_names_are_harmless() -> None:

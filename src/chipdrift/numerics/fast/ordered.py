@@ -74,13 +74,15 @@ def _narrow(w: Array, quant: Quant, rules: Accumulator, zero: int) -> bool:
 def _in_16_bits(w: Array, order: Array, taken: int, change: Array, clamp: bool) -> Sum:
     depth, width = w.shape
     lanes = -(-width // 32) * 32
-    narrow = np.zeros((depth, lanes), np.int16)
-    narrow[:, :width] = w
+    narrow = np.zeros((-(-depth // 4) * 4, lanes), np.int16)
+    narrow[:depth, :width] = w
+    places = np.zeros(narrow.shape[0], np.int64)
+    places[:depth] = order
     added = _bounded(change)
 
     def run(x: Array) -> Array:
         out = np.empty((x.shape[0], width), np.int32)
-        walk.saturating16(x, order, taken, narrow, added, int(clamp), out)
+        walk.saturating16(x, places, taken, narrow, added, int(clamp), out)
         return out
 
     return run

@@ -3,7 +3,8 @@
 A module of this package has ``OPS``, a mapping from ONNX op types to functions
 ``(spec, arrays) -> integers``. ``arrays`` are the integers of all operands in the model's order,
 constants included, None where an optional input is absent. ``LIMITS``, where a module has it, maps
-an op type to a function that says why a node of it has no integer form, or None.
+an op type to a function that says why a node of it has no integer form, or None. ``TABLES`` names
+the tables of a profile's rules that the module's ops obey.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ def _modules() -> tuple[ModuleType, ...]:
 def reference_ops() -> dict[str, Reference]:
     """Every op that has an integer form, by its ONNX op type."""
     return {op: function for module in _modules() for op, function in module.OPS.items()}
+
+
+@functools.cache
+def tables_of(op: str) -> frozenset[str]:
+    """The tables of rules that ``op`` obeys, of accumulator, requantize, elementwise, function."""
+    return frozenset(table for module in _modules() if op in module.OPS for table in module.TABLES)
 
 
 def refusal(spec: OpSpec) -> str | None:

@@ -154,3 +154,4 @@ LIMITS = {
     **{op: needs() for op in ("Add", "Sum", "Sub", "Neg", "Abs", "Min", "Max")},
     **{op: both(needs(), narrow()) for op in ("Mul", "Div", "PRelu")},
 }
+TABLES = ("elementwise",)

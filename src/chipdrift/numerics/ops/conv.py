@@ -125,3 +125,4 @@ def _limit(spec: OpSpec) -> str | None:
 
 OPS = {"Conv": conv}
 LIMITS = {"Conv": _limit}
+TABLES = ("accumulator", "requantize")

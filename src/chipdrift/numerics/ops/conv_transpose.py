@@ -84,3 +84,4 @@ def _limit(spec: OpSpec) -> str | None:
 
 OPS = {"ConvTranspose": conv_transpose}
 LIMITS = {"ConvTranspose": _limit}
+TABLES = ("accumulator", "requantize")

@@ -38,3 +38,4 @@ def _condition(spec: OpSpec) -> str | None:
 
 OPS = {"Concat": concat, "Where": where}
 LIMITS = {"Concat": needs(), "Where": _condition}
+TABLES = ("elementwise",)

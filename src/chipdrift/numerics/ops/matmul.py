@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from chipdrift.numerics.accumulate import product_sums
+from chipdrift.numerics.accumulate import fit, product_sums
 from chipdrift.numerics.blockwise import block_products, why_not
 from chipdrift.numerics.products import channel_zero, finish
 from chipdrift.numerics.tensors import Array, OpSpec
@@ -17,6 +17,13 @@ def matmul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
     a, b = (a[None] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
     return _products(spec, a, b, None).squeeze(dropped)
+
+
+def accumulators(spec: OpSpec, a: Array, b: Array) -> Array:
+    """The sums of A (..., M, K) x B (..., K, N) of integers, as the accumulator holds them."""
+    rules, zeros = spec.rules.accumulator, channel_zero(spec.quant(1))
+    products, taken = product_sums(a, b, int(spec.quant(0).zero_point), zeros, rules)
+    return fit(products - taken, rules.width, rules.overflow)
 
 
 def gemm(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
@@ -39,7 +46,8 @@ def _products(spec: OpSpec, a: Array, b: Array, bias: Array | None) -> Array:
     return finish(spec, *sums, bias)
 
 
-def _limit(spec: OpSpec) -> str | None:
+def limit(spec: OpSpec) -> str | None:
+    """Why this product has no integer form, or None."""
     x, w = spec.operands[0].quant, spec.operands[1].quant
     turned = spec.op == "Gemm" and bool(spec.attributes.get("transB", 0))
     if x is None or w is None:
@@ -74,4 +82,5 @@ def _bias_limit(spec: OpSpec, turned: bool) -> str | None:
 
 
 OPS = {"MatMul": matmul, "Gemm": gemm}
-LIMITS = {"MatMul": _limit, "Gemm": _limit}
+LIMITS = {"MatMul": limit, "Gemm": limit}
+TABLES = ("accumulator", "requantize")

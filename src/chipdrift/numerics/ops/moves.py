@@ -124,3 +124,4 @@ LIMITS: dict[str, Limit] = {
     "Unsqueeze": both(needs(0), fixed(1)),
     "Dropout": both(needs(0), _mask),
 }
+TABLES = ("elementwise",)

@@ -48,12 +48,13 @@ def group_norm(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     x, scale, bias = _inputs(spec, arrays, m)
     assert x is not None and scale is not None and bias is not None
     channels = x.shape[1]
-    groups = channels if spec.op == "InstanceNormalization" else spec.attributes["num_groups"]
+    groups = channels if spec.op == "InstanceNormalization" else int(spec.attributes["num_groups"])
+    each = channels // groups * int(np.prod(x.shape[2:]))
     epsilon = float(spec.attributes.get("epsilon", 1e-5))
     shape = [1, channels, *[1] * (x.ndim - 2)]
     scale, bias = (np.repeat(v, channels // v.size).reshape(shape) for v in (scale, bias))
     with np.errstate(all="ignore"):
-        unit = _unit(x.reshape(x.shape[0], int(groups), -1), (2,), epsilon, m, True)
+        unit = _unit(x.reshape(x.shape[0], groups, each), (2,), epsilon, m, True)
         y = unit.reshape(x.shape) * scale + bias
     return to_output(spec, y)
 
@@ -110,3 +111,4 @@ OPS = {
     "LpNormalization": lp_norm,
 }
 LIMITS = dict.fromkeys(OPS, _LIMIT)
+TABLES = ("elementwise", "function")

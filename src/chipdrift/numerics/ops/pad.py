@@ -58,3 +58,4 @@ def _known_mode(spec: OpSpec) -> str | None:
 
 OPS = {"Pad": pad}
 LIMITS = {"Pad": both(needs(0), fixed(1, 2, 3), _known_mode)}
+TABLES = ("elementwise",)

@@ -28,11 +28,12 @@ def _gather_elements(x: Array, spec: OpSpec, arrays: Sequence[Array | None]) -> 
 
 def _depth_to_space(x: Array, spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     size, (n, c, h, w) = int(spec.attributes["blocksize"]), x.shape
+    depth = c // size**2
     if spec.attributes.get("mode", "DCR") == "CRD":
-        parts = x.reshape(n, -1, size, size, h, w).transpose(0, 1, 4, 2, 5, 3)
+        parts = x.reshape(n, depth, size, size, h, w).transpose(0, 1, 4, 2, 5, 3)
     else:
-        parts = x.reshape(n, size, size, -1, h, w).transpose(0, 3, 4, 1, 5, 2)
-    return parts.reshape(n, c // size**2, h * size, w * size)
+        parts = x.reshape(n, size, size, depth, h, w).transpose(0, 3, 4, 1, 5, 2)
+    return parts.reshape(n, depth, h * size, w * size)
 
 
 def _space_to_depth(x: Array, spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
@@ -60,3 +61,4 @@ OPS = {
     "SpaceToDepth": moving(_space_to_depth),
 }
 LIMITS = dict.fromkeys(OPS, needs(0))
+TABLES = ("elementwise",)

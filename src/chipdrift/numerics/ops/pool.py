@@ -29,7 +29,8 @@ def average_pool(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     inner = tuple(range(-len(kernel), 0))
     count = np.maximum(sizes.sum(axis=inner), 1)
     if spec.rules.elementwise.arithmetic == "float32":
-        return _in_turn(spec, seen.reshape(*seen.shape[: -len(kernel)], -1), count)
+        window = int(np.prod(kernel))
+        return _in_turn(spec, seen.reshape(*seen.shape[: -len(kernel)], window), count)
     return from_sum(spec, [(seen.sum(axis=inner), ratio(spec.quant(0), spec.output))], count)
 
 
@@ -110,3 +111,4 @@ OPS = {
     "GlobalMaxPool": global_max_pool,
 }
 LIMITS = {**{op: needs(0) for op in OPS}, "MaxPool": both(needs(0), _one_output)}
+TABLES = ("elementwise",)

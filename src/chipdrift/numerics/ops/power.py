@@ -35,3 +35,4 @@ def _one_power(spec: OpSpec) -> str | None:
 
 OPS = {"Pow": power}
 LIMITS = {"Pow": both(narrow(0), fixed(1), _one_power)}
+TABLES = ("elementwise", "function")

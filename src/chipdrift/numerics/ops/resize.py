@@ -116,3 +116,4 @@ def _known(spec: OpSpec) -> str | None:
 
 OPS = {"Resize": resize, "Upsample": resize}
 LIMITS = {op: both(needs(0), fixed(2, 3), _known) for op in OPS}
+TABLES = ("elementwise",)

@@ -133,3 +133,4 @@ LIMITS: dict[str, Limit] = {
     **{op: narrow(0) for op in OPS},
     "FastGelu": both(narrow(0), _alone),
 }
+TABLES = ("elementwise", "function")

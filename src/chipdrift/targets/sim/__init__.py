@@ -31,6 +31,7 @@ def resolve(rest: str) -> Target:
             "onnxruntime": metadata.version("onnxruntime"),
         },
         description=profile.description or f"chipdrift's engine, profile {profile.name}",
+        profile=path or profile.name,
     )
 
 

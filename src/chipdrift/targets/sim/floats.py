@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +14,21 @@ Array = np.ndarray[Any, Any]
 
 
 class FloatNode:
-    """One node; its session is made for the types and ranks of the first inputs it sees."""
+    """One node; its session is made for the types and ranks of the first inputs it sees.
 
-    def __init__(self, step: Step, program: Program, constants: Mapping[str, Array]) -> None:
+    ``inputs`` names all that it reads, what the bodies of an If, Loop or Scan read included: alone,
+    the node finds the tensors around it among its model's inputs.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        inputs: Sequence[str],
+        program: Program,
+        constants: Mapping[str, Array],
+    ) -> None:
         self._step, self._program = step, program
-        self._constants = {n: constants[n] for n in step.inputs if n in constants}
+        self._constants = {name: constants[name] for name in inputs if name in constants}
         self._sessions: dict[tuple[Any, ...], Any] = {}
 
     def run(self, feed: Mapping[str, Array]) -> dict[str, Array]:

@@ -11,11 +11,12 @@ import numpy as np
 
 from chipdrift.errors import ModelError
 from chipdrift.graph.program import Program, Step
+from chipdrift.graph.scopes import outer_reads
 from chipdrift.numerics.ops import reference_ops, refusal
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.quantize import dequantize
 from chipdrift.numerics.tensors import Operand, OpSpec, Quant
-from chipdrift.targets.sim.fusion import fold_batch_norm
+from chipdrift.targets.sim.fusion import Attention, attention_of, fold_batch_norm
 from chipdrift.targets.sim.halves import takes
 from chipdrift.targets.sim.weights import bias_integers, real_weights, transformed, weight_axes
 
@@ -91,7 +92,7 @@ class _Planner:
         self.makers = {out: step for step in program.steps for out in step.outputs if out}
         self.readers: dict[str, list[Step]] = {}
         for step in program.steps:
-            for name in step.inputs:
+            for name in (*step.inputs, *outer_reads(step.attributes)):
                 self.readers.setdefault(name, []).append(step)
         self.constants = dict(program.constants)
         self.quants: dict[tuple[str, str], Quant] = {}
@@ -131,11 +132,13 @@ class _Planner:
         if self.profile.floats is not None and "float16" in kinds:
             reason = f"{refused}: onnxruntime's CPU kernel computes it in float16"
         self._encode(step)
-        return FloatUnit(step, tuple(i for i in step.inputs if i), reason, refused is None)
+        inputs = dict.fromkeys((*filter(None, step.inputs), *outer_reads(step.attributes)))
+        return FloatUnit(step, tuple(inputs), reason, refused is None)
 
     def _encode(self, step: Step) -> None:
         """Give a product in float the weights that the profile says; who else reads them, too."""
-        rules, name = self.profile.weights, step.inputs[1] if len(step.inputs) > 1 else ""
+        rules = self.profile.weights_for(step.op, step.name)
+        name = step.inputs[1] if len(step.inputs) > 1 else ""
         maker = self.makers.get(name)
         if maker is None or maker.op != _DEQUANTIZE or maker.inputs[0] not in self.constants:
             return
@@ -187,10 +190,15 @@ class _Planner:
             inner = self.makers.get(step.inputs[0])
             if inner is not None and inner.op in _NORMED and len(self.readers[step.inputs[0]]) == 1:
                 norm, step, fused = step, inner, (step, *fused)
-        if step.op in self.profile.fallback.ops:
+        if self.profile.fallback.takes(step.op, step.name):
             return f"the profile sends {step.op} to the CPU"
         if step.op not in reference_ops() or step.domain not in ("", "com.microsoft"):
             return f"{step.op} has no integer form"
+        attention = attention_of(step, self.makers, self.readers, self.constants)
+        if attention is not None and self.profile.fusion.attention_scores == "fused":
+            unit = self._attention(step, attention, quantize.outputs[0], output)
+            if unit is not None:
+                return unit
         operands: list[Operand] = []
         names: list[str] = []
         inputs = step.inputs[:1] if step.op in _CLAMPS else step.inputs
@@ -206,6 +214,11 @@ class _Planner:
             if isinstance(folded, str):
                 return folded
             operands = folded
+        bits = _activation_bits(operands, output)
+        if attention is not None:
+            rules = self.profile.attention_rules(bits, step.name)
+        else:
+            rules = self.profile.rules_for(step.op, bits, _kernel(step, operands), step.name)
         spec = OpSpec(
             op=step.op,
             node=step.name,
@@ -217,9 +230,7 @@ class _Planner:
                 "opset": self.program.opsets.get(step.domain, 0),
             },
             output=output,
-            rules=self.profile.rules_for(
-                step.op, _activation_bits(operands, output), _kernel(step, operands)
-            ),
+            rules=rules,
             clamp=clamp,
             seed=self.profile.seed,
             stream=zlib.crc32(step.name.encode()),
@@ -228,6 +239,44 @@ class _Planner:
         if refused is not None:
             return refused
         return IntegerUnit(step, spec, tuple(names), quantize.outputs[0], fused)
+
+    def _attention(
+        self, softmax: Step, found: Attention, name: str, output: Quant
+    ) -> IntegerUnit | None:
+        """A Softmax and its scores as one unit, or None where these cannot be fused (N75)."""
+        product = found.product
+        fused = (product, *(step for step, _ in found.steps))
+        if not found.alone or any(self.profile.fallback.takes(s.op, s.name) for s in fused):
+            return None
+        operands: list[Operand] = []
+        names: list[str] = []
+        others = [step.inputs[1 - side] for step, side in found.steps]
+        for index, inner in enumerate([*product.inputs, *others]):
+            position = index if index < 2 else -1
+            operand, runtime = self._operand(product, position, inner, operands, output)
+            if isinstance(operand, str) or operand.live:
+                return None
+            operands.append(operand)
+            names += [runtime] if runtime else []
+        bits = _activation_bits(operands, output)
+        sums = self.profile.rules_for("MatMul", bits, _kernel(product, operands[:2]), product.name)
+        spec = OpSpec(
+            op="Softmax",
+            node=softmax.name,
+            operands=tuple(operands),
+            attributes={
+                **softmax.attributes,
+                "opset": self.program.opsets.get("", 0),
+                "scores": tuple((step.op, side) for step, side in found.steps),
+            },
+            output=output,
+            rules=self.profile.attention_rules(bits, softmax.name).model_copy(
+                update={"accumulator": sums.accumulator, "requantize": sums.requantize}
+            ),
+            seed=self.profile.seed,
+            stream=zlib.crc32(softmax.name.encode()),
+        )
+        return None if refusal(spec) else IntegerUnit(softmax, spec, tuple(names), name, fused)
 
     def _folded(self, operands: list[Operand], norm: Step, step: Step) -> list[Operand] | str:
         """The operands of ``step`` with the BatchNormalization behind it in them, or why not."""
@@ -299,9 +348,8 @@ class _Planner:
         """Input 1 as the profile holds weights; any other input as it is."""
         if index != 1 or held.constant is None or held.quant is None:
             return held
-        made = transformed(
-            held.constant, held.quant, self.profile.weights, step.op, step.attributes
-        )
+        rules = self.profile.weights_for(step.op, step.name)
+        made = transformed(held.constant, held.quant, rules, step.op, step.attributes)
         return made if isinstance(made, str) else Operand(made[1], made[0])
 
     def _bias(self, values: Array, quant: Quant | None, before: list[Operand]) -> Operand | str:

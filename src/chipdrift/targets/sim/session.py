@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from chipdrift.graph.program import Program
-from chipdrift.numerics.ops import reference_ops
-from chipdrift.numerics.profile import Profile
+from chipdrift.numerics.ops import moves, places, reference_ops
+from chipdrift.numerics.profile import Profile, Rules
 from chipdrift.numerics.quantize import dequantize, quantize
+from chipdrift.numerics.rounding import Rounding
+from chipdrift.numerics.tensors import OpSpec
 from chipdrift.targets.base import Opened, Session
+from chipdrift.targets.sim.chance import draws, sample_seed
 from chipdrift.targets.sim.floats import FloatNode
 from chipdrift.targets.sim.halves import HalfNode
-from chipdrift.targets.sim.plan import (
-    DequantizeUnit,
-    FloatUnit,
-    IntegerUnit,
-    QuantizeUnit,
-    Unit,
-    make_plan,
-)
+from chipdrift.targets.sim.plan import FloatUnit, IntegerUnit, QuantizeUnit, Unit, make_plan
 
 Array = np.ndarray[Any, Any]
-_Step = Callable[[dict[str, Array]], None]
+# What it does to the values; the number is what the sample's noise begins with.
+_Step = Callable[[dict[str, Array], int], None]
+# Equal quantizers keep these ops' integers, whatever the rules (N31).
+_MOVES = frozenset({*moves.OPS, *places.OPS, "MaxPool", "GlobalMaxPool", "Concat", "Max", "Min"})
 
 
 class SimSession(Session):
@@ -46,9 +46,10 @@ class SimSession(Session):
             if name not in keep and name not in self._plan.constants:
                 self._frees[index].append(name)
         self._steps = [self._compile(unit, fast) for unit in self._plan.units]
+        self._draws = any(_by_chance(unit, profile) for unit in self._plan.units)
 
     def opened(self) -> Opened:
-        """Integer units and products of small floats under rules are ``npu``, the rest ``cpu``."""
+        """``npu`` are integer units and products of small floats under rules, known or not."""
         nodes: list[tuple[str, str, str]] = []
         reasons: dict[str, str] = {}
         for unit in self._plan.units:
@@ -56,6 +57,9 @@ class SimSession(Session):
                 for step in (unit.step, *unit.fused):
                     if unit.spec.op != "Requantize":
                         nodes.append(("npu", step.name, step.op))
+                if not _known(unit.spec, self._profile):
+                    bits = (unit.spec.operands[0].quant or unit.spec.output).bits
+                    reasons[unit.step.name] = f"no rule for {unit.spec.op} at {bits} bits"
             else:
                 small = isinstance(unit, FloatUnit) and unit.small
                 nodes.append(("npu" if small else "cpu", unit.step.name, unit.step.op))
@@ -66,8 +70,9 @@ class SimSession(Session):
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
         """One sample's outputs, in the order of the model's outputs."""
         values = {name: np.asarray(array) for name, array in feed.items()}
+        seed = sample_seed(self._profile.seed, values) if self._draws else self._profile.seed
         for step, frees in zip(self._steps, self._frees, strict=True):
-            step(values)
+            step(values, seed)
             for name in frees:
                 values.pop(name, None)
         return [
@@ -81,48 +86,53 @@ class SimSession(Session):
         constants = self._plan.constants
         if isinstance(unit, FloatUnit):
             floats = self._profile.floats
-            node: HalfNode | FloatNode = FloatNode(unit.step, self._program, constants)
+            node: HalfNode | FloatNode = FloatNode(unit.step, unit.inputs, self._program, constants)
             if unit.small and floats is not None:
                 node = HalfNode(unit.step, constants, floats)
             names = [name for name in unit.inputs if name not in constants]
-            return lambda values: values.update(node.run({n: values[n] for n in names}))
+            return lambda values, seed: values.update(node.run({n: values[n] for n in names}))
         if isinstance(unit, QuantizeUnit):
-            rules, quant, seed = self._profile.input, unit.quant, self._profile.seed
-            quantized: Callable[[Array], Array] = partial(
-                quantize, quant=quant, rules=rules, seed=seed
-            )
-            if fast:
-                from chipdrift.numerics.fast import compile_quantize
+            return self._quantize(unit, fast)
 
-                quantized = compile_quantize(quant, rules, seed)
-
-            def to_integers(values: dict[str, Array]) -> None:
-                source = values[unit.source] if unit.source in values else constants[unit.source]
-                values[unit.output] = quantized(source)
-
-            return to_integers
-
-        def to_real(values: dict[str, Array], unit: DequantizeUnit = unit) -> None:
+        def to_real(values: dict[str, Array], seed: int) -> None:
             source = values[unit.source] if unit.source in values else constants[unit.source]
             values[unit.output] = dequantize(source, unit.quant)
 
         return to_real
 
+    def _quantize(self, unit: QuantizeUnit, fast: bool) -> _Step:
+        rules, quant, constants = self._profile.input, unit.quant, self._plan.constants
+        # The node's part in the noise; an op between quantizers has it as its spec's ``stream``.
+        own = zlib.crc32(unit.step.name.encode()) << 32
+        compiled: Callable[[Array], Array] | None = None
+        if fast and not _by_chance(unit, self._profile):
+            from chipdrift.numerics.fast import compile_quantize
+
+            compiled = compile_quantize(quant, rules, 0)
+
+        def to_integers(values: dict[str, Array], seed: int) -> None:
+            source = values[unit.source] if unit.source in values else constants[unit.source]
+            made = compiled(source) if compiled else quantize(source, quant, rules, seed + own)
+            values[unit.output] = made
+
+        return to_integers
+
     def _integer(self, unit: IntegerUnit, fast: bool) -> _Step:
-        spec = unit.spec
+        spec, chance = unit.spec, _by_chance(unit, self._profile)
+        # What draws is made anew for every sample: the reference does it.
         if fast:
             from chipdrift.numerics.fast import compile_op
 
             kernel = compile_op(spec)
             if kernel is not None:
 
-                def compiled(values: dict[str, Array]) -> None:
+                def compiled(values: dict[str, Array], seed: int) -> None:
                     values[unit.output] = kernel([values[name] for name in unit.inputs])
 
                 return compiled
         function = reference_ops()[spec.op]
 
-        def plain(values: dict[str, Array]) -> None:
+        def plain(values: dict[str, Array], seed: int) -> None:
             names = iter(unit.inputs)
             arrays = [
                 operand.constant
@@ -130,6 +140,24 @@ class SimSession(Session):
                 else values[next(names)]
                 for operand in spec.operands
             ]
-            values[unit.output] = function(spec, arrays)
+            values[unit.output] = function(replace(spec, seed=seed) if chance else spec, arrays)
 
         return plain
+
+
+def _by_chance(unit: Unit, profile: Profile) -> bool:
+    if isinstance(unit, IntegerUnit):
+        return draws(unit.spec.op, unit.spec.rules)
+    return isinstance(unit, QuantizeUnit) and profile.input.rounding is Rounding.STOCHASTIC
+
+
+def _known(spec: OpSpec, profile: Profile) -> bool:
+    """Whether the profile tells how ``spec`` is computed: a probed one leaves out the unknown."""
+    quants = [operand.quant for operand in spec.operands if operand.quant is not None]
+    if spec.op in _MOVES and all(quant.same_as(spec.output) for quant in quants):
+        return True
+    tables = Rules.model_fields
+    # The profile's own tables are for every op; what is not the profile's object, an override gave.
+    return bool(profile.model_fields_set & set(tables)) or any(
+        getattr(spec.rules, table) is not getattr(profile, table) for table in tables
+    )

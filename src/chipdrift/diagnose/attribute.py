@@ -1,0 +1,164 @@
+"""What each mechanism does to the whole model: its part of the drift and of the parted answers.
+
+The engine runs the model under A's rules, then with a mechanism turned to B's at the nodes where it
+was found, for every set of mechanisms: Shapley values share out what they take away together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from chipdrift.diagnose.case import Case
+from chipdrift.diagnose.drift import Drift, Feed
+from chipdrift.diagnose.mechanisms import Variation, altered
+from chipdrift.diagnose.shapley import shapley
+from chipdrift.errors import ModelError
+from chipdrift.findings import Attribution
+from chipdrift.graph import Anatomy
+from chipdrift.graph.program import Program, parse_program
+from chipdrift.numerics.profile import Fallback, Override, Profile, Rules
+from chipdrift.targets.sim.plan import IntegerUnit, make_plan
+from chipdrift.targets.sim.session import SimSession
+
+Array = np.ndarray[Any, Any]
+
+_MOST = 5
+
+
+def attribute(
+    case: Case,
+    anatomy: Anatomy,
+    drift: Drift,
+    feeds: Sequence[Feed],
+    found: Mapping[str, tuple[tuple[Variation, ...], Profile]],
+) -> tuple[list[Attribution], float | None]:
+    """Share the drift of the model's output out among the mechanisms; None where none is known.
+
+    ``found`` maps a node to its variations and the profile that stands for A there. Distances are
+    mean absolute ones between the model's outputs and B's.
+    """
+    if not found:
+        return [], None
+    program = parse_program(case.model)
+    basis = max(
+        (profile for _, profile in found.values()),
+        key=lambda p: sum(other == p for _, other in found.values()),
+    )
+    turned: dict[str, dict[str, list[Variation]]] = {}
+    for node, (variations, profile) in found.items():
+        if profile == basis:
+            for variation in variations:
+                turned.setdefault(variation.mechanism, {}).setdefault(node, []).append(variation)
+    names = sorted(turned, key=lambda name: -len(turned[name]))[:_MOST]
+    resolved = _rules(program, basis)
+    if resolved is None:
+        return [], None
+    outputs: dict[frozenset[int], list[list[Array]] | None] = {}
+
+    def answers(members: frozenset[int]) -> list[list[Array]] | None:
+        if members not in outputs:
+            chosen = [turned[names[i]] for i in sorted(members)]
+            outputs[members] = _run(program, _changed(basis, resolved, chosen), feeds)
+        return outputs[members]
+
+    start = answers(frozenset())
+    if start is None:
+        return [], None
+
+    def distance(members: frozenset[int]) -> float:
+        return _distance(answers(members) or start, drift.finals_b)
+
+    def parted(members: frozenset[int]) -> float:
+        return _parted(answers(members) or start, drift.finals_b)
+
+    everyone = frozenset(range(len(names)))
+    whole = distance(frozenset())
+    if whole == 0:
+        return [], None
+    parts = [-part / whole for part in shapley(len(names), distance)]
+    answered: list[float | None] = [None] * len(names)
+    if parted(frozenset()) > 0:
+        answered = [-p / parted(frozenset()) for p in shapley(len(names), parted)]
+    shares = [
+        Attribution(mechanism=name, nodes=tuple(turned[name]), drift=part, answers=share)
+        for name, part, share in zip(names, parts, answered, strict=True)
+    ]
+    shares.sort(key=lambda a: -a.drift)
+    return shares, distance(everyone) / whole
+
+
+def _rules(program: Program, basis: Profile) -> dict[str, Rules] | None:
+    """The rules of every node that runs in integers."""
+    try:
+        units = make_plan(program, basis).units
+    except ModelError:
+        return None
+    return {u.step.name: u.spec.rules for u in units if isinstance(u, IntegerUnit)}
+
+
+def _changed(
+    basis: Profile,
+    resolved: Mapping[str, Rules],
+    chosen: Sequence[Mapping[str, Sequence[Variation]]],
+) -> Profile:
+    """``basis`` with the variations at their nodes."""
+    tables: dict[str, dict[str, Any]] = {}
+    away: list[str] = []
+    for mechanism in chosen:
+        for node, variations in mechanism.items():
+            for variation in variations:
+                if variation.part == "fallback":
+                    away.append(node)
+                    continue
+                mine = tables.setdefault(node, {})
+                rules = resolved.get(node)
+                table = mine.get(variation.part)
+                if table is None and variation.part in Rules.model_fields and rules is not None:
+                    table = getattr(rules, variation.part)
+                elif table is None and variation.part == "weights":
+                    table = basis.weights
+                if table is None:
+                    continue
+                made = altered(table, dict(variation.changes))
+                if made is not None:
+                    mine[variation.part] = made
+    overrides = [
+        Override.model_validate({"nodes": (node,), **parts}) for node, parts in tables.items()
+    ]
+    return basis.model_copy(
+        update={
+            "rule": (*basis.rule, *overrides),
+            "fallback": Fallback(ops=basis.fallback.ops, nodes=(*basis.fallback.nodes, *away)),
+        }
+    )
+
+
+def _run(program: Program, profile: Profile, feeds: Sequence[Feed]) -> list[list[Array]] | None:
+    try:
+        session = SimSession(program, profile)
+        return [session.run(feed) for feed in feeds]
+    except (ModelError, ValueError):
+        return None
+
+
+def _distance(a: Sequence[Sequence[Array]], b: Sequence[Sequence[Array]]) -> float:
+    total = count = 0.0
+    for mine, theirs in zip(a, b, strict=True):
+        for x, y in zip(mine, theirs, strict=True):
+            total += float(np.abs(x.astype(np.float64) - y.astype(np.float64)).sum())
+            count += x.size
+    return total / max(1.0, count)
+
+
+def _parted(a: Sequence[Sequence[Array]], b: Sequence[Sequence[Array]]) -> float:
+    """The share of samples whose first output has its maximum elsewhere."""
+    if not a or a[0][0].size < 2:
+        return 0.0
+    different = [
+        int(np.argmax(x[0].reshape(-1)) != np.argmax(y[0].reshape(-1)))
+        for x, y in zip(a, b, strict=True)
+    ]
+    return float(np.mean(different))

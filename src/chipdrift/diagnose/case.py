@@ -1,0 +1,147 @@
+"""What a diagnosis is about: a run, a scheme, two of its targets, resolved and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from chipdrift.errors import RunError, UnknownNameError
+from chipdrift.matrix.reopen import Reopened, reopen
+from chipdrift.numerics.profile import Profile
+from chipdrift.numerics.profiles import get_profile
+from chipdrift.records import Cell, Matrix, Pair
+from chipdrift.targets import Target, get_target
+
+# What B is called when it is the model before it was quantized.
+FLOAT = "float"
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A scheme's model on A and B. ``b`` is None where B is the float model.
+
+    ``profiles`` are those by which A and B are known to compute; a target without is absent.
+    """
+
+    run: Reopened
+    scheme: str
+    a: Target
+    b: Target | None
+    model: bytes
+    profiles: Mapping[str, Profile]
+
+    @property
+    def b_name(self) -> str:
+        """B's name."""
+        return FLOAT if self.b is None else self.b.name
+
+    def cell(self, target: str) -> Cell | None:
+        """The cell of a target under the case's scheme."""
+        cells = self.run.matrix.cells
+        return next((c for c in cells if (c.scheme, c.target) == (self.scheme, target)), None)
+
+
+def make_case(
+    folder: str | Path,
+    scheme: str | None,
+    target: str | None,
+    against: str | None,
+    data: str | Path | None,
+    profiles: Mapping[str, str],
+) -> Case:
+    """Open the run, and take its pair that agrees least where none is named.
+
+    ``profiles`` maps a target's name to a profile, or to "" for one that is to be taken as unknown.
+    Raises ChipdriftError.
+    """
+    run = reopen(folder, data)
+    matrix = run.matrix
+    _check_names(matrix, scheme, target, against)
+    scheme, a_name, b_name = _choose(matrix, scheme, target, against)
+    a = get_target(a_name)
+    b = None if b_name == FLOAT else get_target(b_name)
+    known = {}
+    for side in filter(None, (a, b)):
+        name = profiles.get(side.name, side.profile)
+        if name:
+            known[side.name] = get_profile(name)
+    unused = set(profiles) - {a_name, b_name}
+    if unused:
+        raise UnknownNameError.of(
+            "target", min(unused), [a_name, b_name], "A profile is given for one of the two."
+        )
+    file = run.files.get(scheme)
+    if file is None or not file.exists():
+        raise RunError(
+            f"Run {folder}: its model file of {scheme} is gone. Run the same chipdrift matrix "
+            "command again."
+        )
+    return Case(run, scheme, a, b, file.read_bytes(), known)
+
+
+def _check_names(
+    matrix: Matrix, scheme: str | None, target: str | None, against: str | None
+) -> None:
+    schemes = [s.name for s in matrix.schemes]
+    if scheme is not None and scheme not in schemes:
+        raise UnknownNameError.of("scheme", scheme, schemes, "The run has these.")
+    for name in (target, against):
+        if name is not None and name not in (*matrix.targets, FLOAT):
+            raise UnknownNameError.of(
+                "target", name, [*matrix.targets, FLOAT], "The run has these, and the float model."
+            )
+    if target == FLOAT:
+        raise RunError("The float model can be B (--against float), not A.")
+    if target is not None and target == against:
+        raise RunError(f"A and B are both {target}: give another --against, or float.")
+
+
+def _choose(
+    matrix: Matrix, scheme: str | None, target: str | None, against: str | None
+) -> tuple[str, str, str]:
+    ran = {(c.scheme, c.target) for c in matrix.cells if c.status == "ok"}
+    for name in filter(None, (target, against)):
+        if scheme is not None and name != FLOAT and (scheme, name) not in ran:
+            cell = next(c for c in matrix.cells if (c.scheme, c.target) == (scheme, name))
+            raise RunError(f"Cell {scheme} on {name} is {cell.status}: {cell.reason}")
+    if against == FLOAT or len({t for _, t in ran}) < 2:
+        return _worst(matrix, scheme, target)
+    pairs = [
+        p
+        for p in matrix.pairs
+        if (scheme is None or p.scheme == scheme)
+        and all(name in (p.a, p.b) for name in (target, against) if name is not None)
+    ]
+    if not pairs:
+        raise RunError(
+            "No two targets of this run answered under one scheme: "
+            + (f"{target} and {against}. " if target and against else "")
+            + "Name a --scheme that both ran, or --against float."
+        )
+    pair = min(pairs, key=_closeness)
+    a, b = pair.a, pair.b
+    if target == b or against == a:
+        a, b = b, a
+    return pair.scheme, a, b
+
+
+def _closeness(pair: Pair) -> tuple[float, float, float]:
+    distance = pair.lsb.mean if pair.lsb is not None else pair.max_abs or 0.0
+    return pair.agreement, pair.identical, -distance
+
+
+def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str, str, str]:
+    """The cell that agrees least with the float model."""
+    cells = [
+        c
+        for c in matrix.cells
+        if c.status == "ok"
+        and (scheme is None or c.scheme == scheme)
+        and (target is None or c.target == target)
+        and c.scheme != matrix.baseline.scheme
+    ]
+    if not cells:
+        raise RunError("No cell of this run answered under such a scheme: nothing to compare.")
+    worst = min(cells, key=lambda c: c.agreement if c.agreement is not None else 1.0)
+    return worst.scheme, worst.target, FLOAT

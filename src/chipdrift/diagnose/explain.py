@@ -1,0 +1,258 @@
+"""Why one piece answers differently on B: turn one rule of the engine at a time until it does.
+
+The engine stands for A under a profile that gives A's answers. Then rules are turned, those of B's
+profile where B has one, else those of a catalogue, and each is scored by the share of B's integers
+that come out: on the model's own data, and on seeded random integers, where rules that agree on
+quiet data part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from chipdrift.diagnose.mechanisms import Variation, between, catalogue
+from chipdrift.diagnose.replay import Replay, share_equal
+from chipdrift.diagnose.shapley import shapley
+from chipdrift.findings import WORDS, Explanation, Mechanism
+from chipdrift.numerics.profile import Fallback, Profile, Rules
+
+Array = np.ndarray[Any, Any]
+
+# Below this share of A's integers the engine does not know A well enough to explain anything.
+_KNOWN = 0.9
+# A second mechanism must take this part of what the first leaves.
+_WORTH = 0.15
+_SINGLES = 10
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A piece with what A and B made of the same integers: the model's data, and random ones.
+
+    ``random`` may be absent (None) where the piece has no integers to draw.
+    """
+
+    real: Replay
+    a: Array
+    b: Array
+    random: Replay | None = None
+    random_a: Array | None = None
+    random_b: Array | None = None
+
+    def score(self, profile: Profile, to_a: bool = False) -> tuple[float, float]:
+        """The shares of B's (or A's) integers on the model's data, and on both kinds of data."""
+        real = share_equal(self.real.answers(profile), self.a if to_a else self.b)
+        wanted = self.random_a if to_a else self.random_b
+        if self.random is None or wanted is None:
+            return real, real
+        return real, (real + share_equal(self.random.answers(profile), wanted)) / 2
+
+
+def explain(
+    trial: Trial,
+    profile_a: Profile | None,
+    profile_b: Profile | None,
+    others: Iterable[Profile],
+    known: Sequence[tuple[Variation, ...]] = (),
+) -> tuple[Explanation, tuple[Variation, ...], Profile | None]:
+    """The mechanisms by which B's answers of a piece part from A's.
+
+    ``others`` are profiles to try for A where its own does not give its answers; ``known`` what
+    explained other pieces, tried first. Gives the explanation, the variations, and the profile that
+    stands for A (None where none does).
+    """
+    piece = trial.real.piece
+    basis, basis_share = _basis(trial, profile_a, others)
+    before = trial.score(basis)[0]
+    if basis_share < _KNOWN:
+        words = trial.real.floats(basis) or "no profile gives what A answers here"
+        return _nothing(trial, basis, basis_share, words), (), None
+    chosen: tuple[Variation, ...] = ()
+    rivals: dict[Variation, tuple[str, ...]] = {}
+    rules = trial.real.rules(basis)
+    for tried in known:
+        made = _apply(basis, rules, tried)
+        if made is not None and trial.score(made)[1] == 1.0:
+            chosen = tried
+            break
+    if not chosen:
+        chosen, rivals = _search(trial, basis, rules, profile_b)
+    if not chosen:
+        return (
+            _nothing(trial, basis, basis_share, "no rule that was tried gives B's answers"),
+            (),
+            basis,
+        )
+
+    def value(members: frozenset[int]) -> float:
+        made = _apply(basis, rules, [chosen[i] for i in sorted(members)])
+        return before if made is None else trial.score(made)[0]
+
+    lost = max(1e-12, 1 - before)
+    parts = shapley(len(chosen), value)
+    mechanisms = []
+    for index, (variation, part) in enumerate(zip(chosen, parts, strict=True)):
+        mechanisms.append(
+            Mechanism(
+                mechanism=variation.mechanism,
+                words=WORDS[variation.mechanism],
+                rule=variation.rule,
+                a=variation.a(basis, rules),
+                b=variation.b,
+                before=before,
+                after=value(frozenset([index])),
+                closes=part / lost,
+                certain=not rivals.get(variation),
+                rivals=rivals.get(variation, ()),
+            )
+        )
+    mechanisms.sort(key=lambda m: -m.closes)
+    after = value(frozenset(range(len(chosen))))
+    found = Explanation(
+        node=piece.name,
+        op=piece.op,
+        basis=basis.name,
+        basis_share=basis_share,
+        mechanisms=tuple(mechanisms),
+        unexplained=(1 - after) / lost,
+    )
+    return found, chosen, basis
+
+
+def _nothing(trial: Trial, basis: Profile, share: float, words: str) -> Explanation:
+    piece = trial.real.piece
+    return Explanation(
+        node=piece.name,
+        op=piece.op,
+        basis=basis.name,
+        basis_share=share,
+        mechanisms=(),
+        unexplained=1.0,
+        words=words,
+    )
+
+
+def _basis(
+    trial: Trial, profile_a: Profile | None, others: Iterable[Profile]
+) -> tuple[Profile, float]:
+    """The profile that gives most of A's integers: its own if that gives all."""
+    best: tuple[float, Profile] | None = None
+    for profile in chain([profile_a] if profile_a is not None else [], others):
+        score = trial.score(profile, to_a=True)[1]
+        if best is None or score > best[0]:
+            best = (score, profile)
+        if best[0] == 1.0:
+            break
+    if best is None:
+        best = (0.0, Profile(name="exact"))
+    return best[1], trial.score(best[1], to_a=True)[0]
+
+
+def _apply(basis: Profile, rules: Rules | None, variations: Iterable[Variation]) -> Profile | None:
+    """``basis`` with all the variations, one on top of the other."""
+    made: Profile | None = basis
+    for variation in variations:
+        if made is None:
+            return None
+        if variation.part == "fallback":
+            away = Fallback(ops=dict(variation.changes)["ops"])
+            made = made.model_copy(update={"fallback": away})
+            continue
+        step = variation.apply(made, rules)
+        if step is None:
+            return None
+        if rules is not None and variation.part in Rules.model_fields:
+            rules = Rules(**{**dict(rules), variation.part: getattr(step.rule[-1], variation.part)})
+        made = step
+    return made
+
+
+def _search(
+    trial: Trial, basis: Profile, rules: Rules | None, profile_b: Profile | None
+) -> tuple[tuple[Variation, ...], dict[Variation, tuple[str, ...]]]:
+    """The fewest variations that give B's answers, or that give more of them than A's rules do."""
+    if profile_b is not None:
+        theirs = trial.real.rules(profile_b)
+        if rules is not None and theirs is not None:
+            turned = tuple(between(rules, theirs))
+            made = _apply(basis, rules, turned)
+            if turned and made is not None and trial.score(made)[1] == 1.0:
+                return _fewest(trial, basis, rules, turned), {}
+    before = trial.score(basis)[1]
+    listed = [*_special(trial), *catalogue(rules)]
+    if rules is None and trial.real.piece.nodes:
+        listed = _special(trial)
+    scored: list[tuple[float, Variation]] = []
+    for variation in listed:
+        made = _apply(basis, rules, [variation])
+        if made is not None:
+            scored.append((trial.score(made)[1], variation))
+    scored.sort(key=lambda entry: -entry[0])  # stable: the plain stay before the strange
+    if not scored or scored[0][0] <= before:
+        return (), {}
+    best, first = scored[0]
+    if best == 1.0:
+        return (first,), {first: _rivals(scored, first)}
+    pair = _pair(trial, basis, rules, [v for _, v in scored[:_SINGLES]], listed, best)
+    if pair is not None:
+        return pair, {}
+    if best - before < _WORTH * (1 - before):
+        return (), {}
+    return (first,), {first: _rivals(scored, first)}
+
+
+def _special(trial: Trial) -> list[Variation]:
+    op = trial.real.piece.op
+    return [Variation("fallback", "fallback", (("ops", (op,)),))] if trial.real.piece.nodes else []
+
+
+def _rivals(scored: Sequence[tuple[float, Variation]], chosen: Variation) -> tuple[str, ...]:
+    """Other mechanisms that explain as much."""
+    best = scored[0][0]
+    names = [v.mechanism for s, v in scored if s == best and v.mechanism != chosen.mechanism]
+    return tuple(dict.fromkeys(names))
+
+
+def _pair(
+    trial: Trial,
+    basis: Profile,
+    rules: Rules | None,
+    singles: Sequence[Variation],
+    listed: Sequence[Variation],
+    best: float,
+) -> tuple[Variation, ...] | None:
+    """Two mechanisms that explain more than the best one does, by what is worth a second one."""
+    found: tuple[float, tuple[Variation, ...]] | None = None
+    for first in singles:
+        for second in listed:
+            if second.mechanism == first.mechanism:
+                continue
+            made = _apply(basis, rules, [first, second])
+            if made is None:
+                continue
+            score = trial.score(made)[1]
+            if found is None or score > found[0]:
+                found = (score, (first, second))
+            if score == 1.0:
+                return found[1]
+    if found is not None and found[0] - best >= _WORTH * (1 - best):
+        return found[1]
+    return None
+
+
+def _fewest(
+    trial: Trial, basis: Profile, rules: Rules, turned: tuple[Variation, ...]
+) -> tuple[Variation, ...]:
+    """Leave out what makes no difference."""
+    kept = list(turned)
+    for variation in reversed(turned):
+        rest = [v for v in kept if v is not variation]
+        made = _apply(basis, rules, rest)
+        if rest and made is not None and trial.score(made)[1] == 1.0:
+            kept = rest
+    return tuple(kept)

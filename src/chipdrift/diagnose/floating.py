@@ -1,0 +1,79 @@
+"""A against the float model: what quantization adds, in the whole and node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from chipdrift.diagnose.case import Case
+from chipdrift.diagnose.distance import Tally, range_of
+from chipdrift.diagnose.drift import Alone, Drift, Feed
+from chipdrift.errors import RunError
+from chipdrift.findings import Own
+from chipdrift.graph import Anatomy, dissect, float_twins
+from chipdrift.probe.ask import Asker
+from chipdrift.records import Quantizer
+from chipdrift.targets import get_target
+
+Array = np.ndarray[Any, Any]
+
+
+def float_tensors(case: Case, feeds: Sequence[Feed]) -> Iterator[Feed]:
+    """For each sample what the float model holds where the quantized one holds integers."""
+    file = case.run.baseline
+    if file is None or not file.exists() or case.run.matrix.baseline.scheme == case.scheme:
+        raise RunError(
+            f"Run {case.run.folder}: it has no float model to compare with. Give --against another "
+            "target."
+        )
+    data = file.read_bytes()
+    whole, twins = dissect(data), float_twins(case.model, data)
+    with Asker(get_target("ort:cpu")) as asker:
+        for feed, answer in zip(feeds, asker.ask_each(whole.tapped, feeds), strict=True):
+            held = {**feed, **dict(zip(whole.tensors, answer, strict=True))}
+            finals = {name: held[name] for name in whole.tensors[: whole.finals]}
+            yield {**{q: held[t] for q, t in twins.items() if t in held}, **finals}
+
+
+def own_against_float(anatomy: Anatomy, drift: Drift, alone: Alone) -> list[Own]:
+    """What each piece adds when it is fed with the float model's values, quantized."""
+    fed = []
+    for kept in drift.kept_b:
+        entry = {}
+        for name, values in kept.items():
+            quantizer = anatomy.quantizers.get(name)
+            if values.dtype.kind == "f" and quantizer is not None and len(quantizer.scale) == 1:
+                entry[name] = quantized(values, quantizer)
+        fed.append(entry)
+    made = alone.run(fed)
+    found = []
+    for depth, piece in enumerate(anatomy.cut.pieces):
+        for tensor in piece.outputs:
+            words, distance = alone.refused.get(piece.name), None
+            if words is None and all(tensor in kept for kept in drift.kept_b):
+                tally = Tally(anatomy.quantizers.get(tensor))
+                for entry, kept in zip(made, drift.kept_b, strict=True):
+                    tally.add(entry[tensor], kept[tensor])
+                distance = tally.distance()
+            found.append(
+                Own(
+                    node=piece.name,
+                    op=piece.op,
+                    nodes=tuple(name for name, _ in piece.nodes),
+                    tensor=tensor,
+                    depth=depth,
+                    distance=distance,
+                    words=words,
+                )
+            )
+    return found
+
+
+def quantized(values: Array, quantizer: Quantizer) -> Array:
+    """Real values as integers of the quantizer's type: HALF_EVEN, clipped to its range."""
+    low, high = range_of(quantizer.dtype)
+    steps = np.rint(values.astype(np.float64) / quantizer.scale[0]) + quantizer.zero_point[0]
+    whole: Array = np.clip(steps, low, high).astype(quantizer.dtype)
+    return whole

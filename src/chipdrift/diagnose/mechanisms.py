@@ -1,0 +1,254 @@
+"""The mechanisms by name: which rule of a profile is which, and what else each might be.
+
+A mechanism is a group of rules that act as one. What is tried on a target whose rules are not known
+is listed here too, the plain before the strange: of two that explain alike, the first is named and
+the other called its rival.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from chipdrift.numerics.profile import Override, Profile, Rules
+from chipdrift.numerics.rounding import Rounding
+from chipdrift.records import Record
+
+# (part of a profile, field) to the mechanism's name.
+_GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
+    "rounding": {
+        "requantize": ("rounding", "steps", "bias_rounding"),
+        "elementwise": ("rounding",),
+        "input": ("rounding",),
+    },
+    "dropped_bits": {
+        "requantize": (
+            "drop", "keep", "drop_rounding", "parts", "correction_drop", "bias_drop",
+        ),
+        "elementwise": ("zero_step", "zero_rounding", "zero_width", "guard", "parts"),
+    },
+    "accumulator_overflow": {
+        "accumulator": (
+            "width", "overflow", "operands", "order", "block", "block_width", "block_overflow",
+        ),
+    },
+    "scale_precision": {
+        "requantize": ("scale", "multiplier", "bits"),
+        "elementwise": ("arithmetic", "bits", "scale", "leading", "fraction", "reciprocal"),
+        "input": ("arithmetic",),
+    },
+    "bias_and_zero_point": {
+        "requantize": ("bias", "zero_point"),
+        "elementwise": ("zero_point",),
+    },
+    "function_table": {"function": ("arithmetic", "entries", "relative_error")},
+}  # fmt: skip
+
+# What to do about each, and a command where there is one.
+FIXES: dict[str, tuple[str, str | None]] = {
+    "rounding": ("calibrate on this chip's numerics; a bias from rounding can be corrected", None),
+    "dropped_bits": (
+        "16-bit activations keep more bits: try w8a16_pc for the nodes named",
+        "chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8,w8a16_pc "
+        "--target TARGET -o runs/w8a16",
+    ),
+    "accumulator_overflow": (
+        "on x86 set session.x64quantprecision=1 or use weights of 7 bits (reduce_range); on a chip "
+        "use smaller weights, or keep the node on the CPU",
+        None,
+    ),
+    "scale_precision": ("scales that are powers of two lose nothing: or use w8a16_pc", None),
+    "function_table": ("keep the function in 16 bits, or on the CPU", None),
+    "float16": ("keep the sums small (normalize before), or use w8a16_pc", None),
+    "block_scales": ("quantize per channel for this chip", None),
+    "fused_activation": ("write the activation's bounds into the quantizer before it", None),
+    "fallback": ("replace the op, or accept its time on the CPU", None),
+}
+
+
+@dataclass(frozen=True)
+class Variation:
+    """One mechanism at one strength, as a change of a profile.
+
+    ``part`` and ``changes`` are a table of a profile and its entries; ``b`` says in words what
+    they become.
+    """
+
+    mechanism: str
+    part: str
+    changes: tuple[tuple[str, Any], ...]
+
+    @property
+    def rule(self) -> str:
+        """The rule that it turns, by its place in a profile."""
+        return ", ".join(f"{self.part}.{name}" for name, _ in self.changes)
+
+    @property
+    def b(self) -> str:
+        """What the rule becomes."""
+        return ", ".join(str(value) for _, value in self.changes)
+
+    def a(self, profile: Profile, rules: Rules | None) -> str:
+        """What the rule is without it."""
+        table = self._table(profile, rules)
+        return ", ".join(str(getattr(table, name, None)) for name, _ in self.changes)
+
+    def apply(self, profile: Profile, rules: Rules | None) -> Profile | None:
+        """``profile`` with the change; None where the rules would contradict each other.
+
+        ``rules`` are those that hold for the op in question: the change is made to them.
+        """
+        table = self._table(profile, rules)
+        if table is None:
+            return None
+        changed = altered(table, dict(self.changes))
+        if changed is None or changed == table:
+            return None
+        if self.part in Rules.model_fields:
+            try:
+                override = Override.model_validate({self.part: changed})
+                made = profile.model_copy(update={"rule": (*profile.rule, override)})
+                if rules is not None:
+                    Rules(**{**dict(rules), self.part: changed})
+            except ValidationError:
+                return None
+            return made
+        return profile.model_copy(update={self.part: changed})
+
+    def _table(self, profile: Profile, rules: Rules | None) -> Record | None:
+        if self.part in Rules.model_fields:
+            return None if rules is None else getattr(rules, self.part)
+        found: Record | None = getattr(profile, self.part)
+        return found
+
+
+def altered(table: Record, changes: dict[str, Any]) -> Record | None:
+    """``table`` with ``changes``, checked anew; None where they contradict the rest of it.
+
+    Entries that only another choice gives a meaning to fall back to their defaults with it.
+    """
+    plain = type(table)()
+    given = {
+        name: getattr(table, name)
+        for name in type(table).model_fields
+        if getattr(table, name) != getattr(plain, name)
+    }
+    given.update(changes)
+    multiplier = given.get("multiplier")
+    if "multiplier" in changes and multiplier not in ("fixed_point", "significand"):
+        given.pop("bits", None)
+    if "multiplier" in changes and multiplier != "significand":
+        given.pop("steps", None)
+    if given.get("steps") == "double" and "rounding" not in changes:
+        given.pop("rounding", None)
+    elif "rounding" in changes:
+        given.pop("steps", None)
+    given = {k: v for k, v in given.items() if k in changes or v is not None}
+    try:
+        return type(table)(**given)
+    except ValidationError:
+        return None
+
+
+def between(a: Rules, b: Rules) -> list[Variation]:
+    """The mechanisms in which two ops' rules differ, each with all its rules turned to ``b``'s."""
+    found = []
+    for mechanism, parts in _GROUPS.items():
+        for part, names in parts.items():
+            mine, theirs = getattr(a, part, None), getattr(b, part, None)
+            if mine is None or theirs is None:
+                continue
+            changes = tuple(
+                (name, getattr(theirs, name))
+                for name in names
+                if getattr(mine, name) != getattr(theirs, name)
+            )
+            if changes:
+                found.append(Variation(mechanism, part, changes))
+    return found
+
+
+def catalogue(rules: Rules | None) -> Iterator[Variation]:
+    """What might differ where nothing is known of B, by what the op's rules are for A."""
+    if rules is None:
+        yield from _inputs()
+        return
+    for rounding in Rounding:
+        if rounding is not Rounding.STOCHASTIC:
+            yield Variation("rounding", "requantize", (("rounding", rounding),))
+            yield Variation("rounding", "elementwise", (("rounding", rounding),))
+    yield Variation(
+        "rounding", "requantize", (("multiplier", "significand"), ("bits", 31), ("steps", "double"))
+    )
+    for drop in range(1, 17):
+        for how in ("FLOOR", "HALF_UP", "MIDPOINT"):
+            yield Variation("dropped_bits", "requantize", (("drop", drop), ("drop_rounding", how)))
+    for keep in range(13):
+        for how in ("FLOOR", "HALF_UP", "MIDPOINT"):
+            yield Variation("dropped_bits", "requantize", (("keep", keep), ("drop_rounding", how)))
+    for operands in ("centred", "stored"):
+        for width in (16, 24, 32):
+            for overflow in ("saturate", "wrap"):
+                for order in ("channels_first", "channels_last"):
+                    yield Variation(
+                        "accumulator_overflow",
+                        "accumulator",
+                        (
+                            ("width", width), ("overflow", overflow), ("operands", operands),
+                            ("order", order),
+                        ),
+                    )  # fmt: skip
+    for block in (2, 4, 8, 16, 32):
+        yield Variation(
+            "accumulator_overflow",
+            "accumulator",
+            (
+                ("operands", "stored"), ("block", block), ("block_width", 16),
+                ("block_overflow", "saturate"),
+            ),
+        )  # fmt: skip
+    yield Variation("scale_precision", "requantize", (("multiplier", "exact"),))
+    yield Variation("scale_precision", "requantize", (("multiplier", "float32"),))
+    for scale in ("exact", "float32", "float64"):
+        yield Variation("scale_precision", "requantize", (("scale", scale),))
+    yield Variation("scale_precision", "requantize", (("multiplier", "power_of_two"),))
+    for bits in (*range(24, 3, -1), 31):
+        yield Variation(
+            "scale_precision", "requantize", (("multiplier", "significand"), ("bits", bits))
+        )
+    for bits in (*range(24, 3, -1), 31):
+        yield Variation(
+            "scale_precision", "requantize", (("multiplier", "fixed_point"), ("bits", bits))
+        )
+    yield Variation("scale_precision", "elementwise", (("arithmetic", "exact"),))
+    yield Variation("scale_precision", "elementwise", (("arithmetic", "float32"),))
+    for bits in (*range(16, 3, -1), 31, 24, 20):
+        yield Variation(
+            "scale_precision", "elementwise", (("arithmetic", "fixed_point"), ("bits", bits))
+        )
+    for bias in ("exact", "float32", "float32_reciprocal"):
+        yield Variation("bias_and_zero_point", "requantize", (("bias", bias),))
+    for place in ("output", "accumulator"):
+        yield Variation("bias_and_zero_point", "requantize", (("zero_point", place),))
+    for place in ("output", "inside"):
+        yield Variation("bias_and_zero_point", "elementwise", (("zero_point", place),))
+    for arithmetic in ("exact", "float32", "float16"):
+        yield Variation("function_table", "function", (("arithmetic", arithmetic),))
+    for entries in (16, 32, 64, 128, 256, 1024):
+        yield Variation(
+            "function_table", "function", (("arithmetic", "table"), ("entries", entries))
+        )
+    for collapse in ("per_channel", "per_tensor"):
+        yield Variation("block_scales", "weights", (("collapse", collapse),))
+
+
+def _inputs() -> Iterator[Variation]:
+    """What a quantizer of real values might do."""
+    for rounding in Rounding:
+        if rounding is not Rounding.STOCHASTIC:
+            yield Variation("rounding", "input", (("rounding", rounding),))
+    for arithmetic in ("exact", "float32", "float32_reciprocal"):
+        yield Variation("scale_precision", "input", (("arithmetic", arithmetic),))

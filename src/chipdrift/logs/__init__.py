@@ -1,0 +1,8 @@
+"""Logs of phones and runtimes: where nodes ran, what fell back and why, times, chip, versions."""
+
+from chipdrift.logs.errors import LogError
+from chipdrift.logs.findings import LogFindings
+from chipdrift.logs.join import join_model
+from chipdrift.logs.read import read_log
+
+__all__ = ["LogError", "LogFindings", "join_model", "read_log"]

@@ -1,0 +1,168 @@
+"""What one process says of one session, put together from lines that belong together.
+
+A provider's answer takes several lines: the group, its nodes, the reason. A later answer replaces
+an earlier one of the same node (onnxruntime asks twice, before and after it changes the layout),
+and the session's own list of placements stands above both.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from chipdrift.logs.processors import processor_of
+from chipdrift.logs.tally import LIMIT
+
+CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+# onnxruntime's layout step calls what it touches "<name>_token_<number>", and its quantization
+# step a second DequantizeLinear "<name>/duplicated".
+_TOKEN = re.compile(r"_token_\d+$|/duplicated(?:_token_\d+)?$")
+_PLAIN_GROUPS = frozenset({"NodeUnit", "OrtNodeUnit", "QnnNodeUnitWrapper"})
+_CAUSES = 8
+
+
+def plain_name(name: str) -> str:
+    """A node's name before onnxruntime's layout and quantization steps renamed it."""
+    return _TOKEN.sub("", name)
+
+
+@dataclass
+class Group:
+    """A group of nodes with the provider's answer; ``expected`` nodes were announced."""
+
+    passed: bool
+    kind: str
+    op: str
+    by: str
+    expected: int
+    causes: tuple[str, ...]
+    line: int
+    members: list[tuple[str, str]] = field(default_factory=list)
+    reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A provider's last word on one node."""
+
+    op: str
+    by: str
+    passed: bool
+    reason: str | None
+    causes: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one node in one session; ``how`` as in ``NodePlacement``."""
+
+    node: str
+    op: str
+    provider: str
+    how: str
+    reason: str | None
+    causes: tuple[str, ...]
+    line: int
+    fell: bool
+
+
+@dataclass
+class Session:
+    """The lines of one process and thread since its last session began."""
+
+    group: Group | None = None
+    causes: list[str] = field(default_factory=list)
+    section: str | None = None
+    answers: dict[str, Answer] = field(default_factory=dict)
+    placed: dict[str, tuple[str, str, int]] = field(default_factory=dict)
+    providers: set[str] = field(default_factory=set)
+
+    def blame(self, cause: str) -> None:
+        """Keep an error: it is a cause if a refusal follows."""
+        if cause not in self.causes and len(self.causes) < _CAUSES:
+            self.causes.append(cause)
+
+    def open(self, group: Group) -> None:
+        """Begin a group with what went wrong since the last one."""
+        self.group = group
+        self.causes.clear()
+        self.providers.add(group.by)
+
+    def close(self) -> Group | None:
+        """Take the answers of the open group, and give it back."""
+        group, self.group = self.group, None
+        if group is not None:
+            for op, node in group.members:
+                # Of a refused group the node in its middle has the reason; its Q and DQ follow it.
+                own = op == group.op or len(group.members) == 1
+                self.answer(
+                    node,
+                    Answer(
+                        op,
+                        group.by,
+                        group.passed,
+                        group.reason if own or op not in CONVERSIONS else None,
+                        group.causes if own else (),
+                        group.line,
+                    ),
+                )
+        return group
+
+    def answer(self, node: str, answer: Answer) -> None:
+        """The provider's answer to one node; a later one replaces it."""
+        if node and (node in self.answers or len(self.answers) < LIMIT):
+            self.answers[node] = answer
+            self.providers.add(answer.by)
+
+    def place(self, node: str, op: str, provider: str, line: int) -> None:
+        """The session's own word on one node."""
+        if node and (node in self.placed or len(self.placed) < LIMIT):
+            self.placed[node] = (op, provider, line)
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Every node's outcome; the layout step's own Transposes are left out."""
+        names = {*self.answers, *self.placed}
+        answers: dict[str, Answer] = {}
+        for node, answer in self.answers.items():
+            answers[_own(node, names)] = answer
+        placed = {_own(node, names): entry for node, entry in self.placed.items()}
+        npu = any(processor_of(provider) == "npu" for provider in self.providers)
+        for node, (op, provider, line) in placed.items():
+            refused = answers.get(node)
+            why = refused if refused is not None and not refused.passed else None
+            fell = npu and processor_of(provider) == "cpu"
+            yield Outcome(
+                node,
+                op,
+                provider,
+                "placed",
+                why.reason if why and fell else None,
+                why.causes if why and fell else (),
+                line,
+                fell,
+            )
+        for node, answer in answers.items():
+            if node in placed or (answer.op == "Transpose" and plain_name(node) != node):
+                continue
+            yield Outcome(
+                node,
+                answer.op,
+                answer.by if answer.passed else "CPUExecutionProvider",
+                "validated" if answer.passed else "refused",
+                answer.reason,
+                answer.causes,
+                answer.line,
+                not answer.passed,
+            )
+
+    def is_fused(self, group: Group) -> bool:
+        """Whether the provider takes the group's nodes as one op of its own."""
+        return group.passed and group.kind not in _PLAIN_GROUPS and len(group.members) > 1
+
+
+def _own(node: str, names: set[str]) -> str:
+    """The name without the layout step's suffix, where the log has a node of that name."""
+    plain = plain_name(node)
+    return plain if plain in names else node

@@ -1,0 +1,1 @@
+"""One grammar file per source of log lines."""

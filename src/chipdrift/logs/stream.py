@@ -1,0 +1,218 @@
+"""A file as chunks of whole lines in UTF-8, whatever it was written in: plain, gzip, UTF-16.
+
+Memory is bounded: a chunk is some MB, and of a line longer than :data:`~chipdrift.logs.scan
+.MAX_LINE` only the start is kept. What could not be read is noted, and reading goes on.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from chipdrift.logs.errors import LogError
+from chipdrift.logs.scan import MAX_LINE
+
+BLOCK = 4 << 20
+"""Bytes that are read at once."""
+
+Note = Callable[[str], None]
+"""Called with a sentence for each part that could not be read as it should."""
+
+_PACKED = {
+    b"PK\x03\x04": ("zip", "unzip"),
+    b"BZh": ("bzip2", "bunzip2"),
+    b"\xfd7zXZ": ("xz", "unxz"),
+    b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
+    b"7z\xbc\xaf": ("7-Zip", "7z x"),
+}
+_GZIP = b"\x1f\x8b"
+_PIECE = 1 << 16
+_MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+# onnxruntime writes an event a line; what was formatted anew begins otherwise.
+_PROFILE = re.compile(rb'\s*(?:\[\s*)?\{(?s:.){0,2000}?"cat"\s*:')
+_DECODER = json.JSONDecoder()
+# The list of events may be the member of an object.
+_WRAPPED = re.compile(r'\s*\{\s*"traceEvents"\s*:\s*\[')
+_NEXT_EVENT = re.compile(r',\s*\{(?=\s*"cat"\s*:)')
+_EVENT_A_LINE = re.compile(rb'\s*\[\s*\n\s*\{"cat"[^\n]*\},?\s*\n')
+
+
+def chunks(path: Path, note: Note) -> Iterator[bytes]:
+    """Whole lines of ``path``, some MB at a time; only the last may lack its newline.
+
+    Raises :class:`LogError` where there is no such file, it is a folder or empty, may not be read,
+    or is packed in another way than gzip.
+    """
+    blocks = _text(_unpacked(_blocks(path), note), note)
+    first = next(blocks, b"")
+    while first and len(first) < 4096 and (more := next(blocks, b"")):
+        first += more
+    joined = _chain(first, blocks)
+    if _PROFILE.match(first[:4096]) and not _EVENT_A_LINE.match(first[:65536]):
+        joined = _events(joined, note)
+    return _lines(joined)
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    if path.is_dir():
+        raise LogError(f"Log {path}: this is a folder. Give the path of one log file.")
+    try:
+        with path.open("rb") as file:
+            empty = True
+            while block := file.read(BLOCK):
+                if empty:
+                    for magic, (kind, command) in _PACKED.items():
+                        if block.startswith(magic):
+                            raise LogError(
+                                f"Log {path}: it is packed with {kind}, and chipdrift reads plain "
+                                f"text and gzip. Unpack it first ({command})."
+                            )
+                empty = False
+                yield block
+    except FileNotFoundError:
+        raise LogError(f"Log {path}: no such file. Give the path of a log file.") from None
+    except OSError as error:
+        raise LogError(f"Log {path}: it cannot be read ({error.strerror}).") from error
+    if empty:
+        raise LogError(f"Log {path}: the file is empty. Was the log written at all?")
+
+
+def _unpacked(blocks: Iterator[bytes], note: Note) -> Iterator[bytes]:
+    """The text of gzip members one after the other; other blocks as they are."""
+    first = next(blocks)
+    if not first.startswith(_GZIP):
+        yield first
+        yield from blocks
+        return
+    machine = zlib.decompressobj(wbits=31)
+    for rest in (
+        b[i : i + _PIECE] for b in _chain(first, blocks) for i in range(0, len(b), _PIECE)
+    ):
+        while rest:
+            if machine.eof:
+                if not rest.startswith(_GZIP):
+                    note("bytes after the end of the gzip data are not read")
+                    return
+                machine = zlib.decompressobj(wbits=31)
+            before = machine.copy()
+            try:
+                # A small file may unpack to a very large one: never more than a block at once.
+                text = machine.decompress(rest, BLOCK)
+            except zlib.error as error:
+                yield _up_to_damage(before, rest)
+                note(f"the gzip data are damaged and end here ({error})")
+                return
+            if text:
+                yield text
+            rest = machine.unconsumed_tail or (machine.unused_data if machine.eof else b"")
+    if not machine.eof:
+        if tail := machine.flush():
+            yield tail
+        note("the gzip file is cut off: read up to the cut")
+
+
+def _up_to_damage(machine: zlib._Decompress, piece: bytes) -> bytes:
+    """What a broken piece holds before the break, byte by byte."""
+    text = b""
+    try:
+        for at in range(len(piece)):
+            text += machine.decompress(piece[at : at + 1])
+    except zlib.error:
+        return text
+    return text
+
+
+def _text(blocks: Iterator[bytes], note: Note) -> Iterator[bytes]:
+    """UTF-16 as UTF-8; anything else as it is, without a byte order mark."""
+    first = next(blocks, b"")
+    encoding = next((name for mark, name in _MARKS if first.startswith(mark)), None)
+    if encoding is None:
+        encoding = _guessed(first[:4096])
+        yield first.removeprefix(codecs.BOM_UTF8) if encoding is None else b""
+    if encoding is None:
+        yield from blocks
+        return
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    for block in _chain(first, blocks):
+        yield decoder.decode(block).removeprefix("\ufeff").encode("utf-8", "replace")
+    if decoder.decode(b"", final=True):
+        note("the UTF-16 text ends within a character")
+
+
+def _guessed(head: bytes) -> str | None:
+    """UTF-16 without its mark (a file cut at its start): every other byte of plain text is NUL."""
+    half = len(head) // 2
+    if half < 8:
+        return None
+    if head[1::2].count(0) > 0.7 * half and head[::2].count(0) < 0.05 * half:
+        return "utf-16-le"
+    if head[::2].count(0) > 0.7 * half and head[1::2].count(0) < 0.05 * half:
+        return "utf-16-be"
+    return None
+
+
+def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Blocks cut after their last newline; the rest goes before the next block."""
+    rest = b""
+    skipping = False
+    for block in blocks:
+        if skipping:
+            end = block.find(b"\n")
+            if end < 0:
+                continue
+            block = block[end:]
+            skipping = False
+        block = rest + block
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            yield block[:cut]
+        rest = block[cut:]
+        if len(rest) > MAX_LINE:
+            # One byte more than is looked at, by which the scan sees that the line was cut.
+            rest = rest[: MAX_LINE + 1]
+            skipping = True
+    if rest:
+        yield rest
+
+
+def _events(blocks: Iterable[bytes], note: Note) -> Iterator[bytes]:
+    """A profile as one event a line, from JSON of any layout."""
+    utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    text = ""
+    for block in blocks:
+        events, text = _split(text + utf8.decode(block), note)
+        yield b"".join(events)
+        if len(text) > MAX_LINE:
+            note("a part of the profile is no JSON event and was left out")
+            text = ""
+    if text.strip(" \t\r\n],}"):
+        note("the profile ends within an event: read up to there")
+
+
+def _split(text: str, note: Note) -> tuple[list[bytes], str]:
+    """The whole events at the start of ``text``, and what is left of it."""
+    events: list[bytes] = []
+    wrapped = _WRAPPED.match(text)
+    position = text.find("{", wrapped.end() if wrapped else 0)
+    while position >= 0:
+        try:
+            event, end = _DECODER.raw_decode(text, position)
+        except json.JSONDecodeError:
+            following = _NEXT_EVENT.search(text, position + 1)
+            if following is None:  # the rest of it is in the next block
+                return events, text[position:]
+            note("an event of the profile is broken and was left out")
+            position = following.end() - 1
+            continue
+        events.append(json.dumps(event, separators=(",", ":")).encode() + b"\n")
+        position = text.find("{", end)
+    return events, ""
+
+
+def _chain(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest

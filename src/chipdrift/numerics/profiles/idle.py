@@ -1,0 +1,214 @@
+"""Rules that could never act, or that contradict each other: refused, where they stand.
+
+A profile with a rule that changes nothing would be believed to say something.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable, Iterator
+
+from pydantic import ValidationError
+
+from chipdrift.errors import ChipdriftError
+from chipdrift.numerics.ops import reference_ops, tables_of
+from chipdrift.numerics.profile import (
+    Accumulator,
+    Elementwise,
+    Function,
+    Override,
+    Profile,
+    Requantize,
+    Weights,
+)
+from chipdrift.numerics.profiles.complaint import Place, key_of, spot_of
+from chipdrift.numerics.rounding import Rounding
+from chipdrift.records import Record
+
+# The tables that a [[rule]] may have, as the profile has.
+_TABLES = tuple(name for name in Override.model_fields if name in Profile.model_fields)
+
+
+def refuse_idle(profile: Profile, text: str, where: str) -> None:
+    """Raise ChipdriftError for the first rule that cannot act; ``text`` is the profile's file."""
+    faults = itertools.chain(
+        _strangers(profile),
+        _kernels(profile),
+        _contradictions(profile),
+        _unmet(profile),
+        _replaced(profile),
+        _fields(profile),
+    )
+    for place, words in faults:
+        raise ChipdriftError(f"{spot_of(where, text, place)}: {words}")
+
+
+def _strangers(profile: Profile) -> Iterator[tuple[Place, str]]:
+    """Op types that no rule reaches: a misspelt one would change nothing."""
+    named: list[tuple[Place, Iterable[str]]] = [(("fallback", "ops"), profile.fallback.ops)]
+    named += [(("rule", i, "ops"), rule.ops or ()) for i, rule in enumerate(profile.rule)]
+    for place, ops in named:
+        for op in ops:
+            if op not in reference_ops():
+                yield (
+                    place,
+                    f"{key_of(place)}: {op} is no op that the engine computes in integers, so "
+                    f"nothing would change. {_near(op)}",
+                )
+
+
+def _near(op: str) -> str:
+    """What may have been meant: the same letters, or up to three names that are alike."""
+    same = [known for known in reference_ops() if known.lower() == op.lower()]
+    near = same or difflib.get_close_matches(op, reference_ops(), n=3)
+    if not near:
+        return "Remove it."
+    *first, last = near
+    return f"Did you mean {', '.join(first)} or {last}?" if first else f"Did you mean {last}?"
+
+
+def _obeyed(op: str) -> frozenset[str]:
+    """The tables that ``op`` obeys; what sums products has weights, too."""
+    tables = tables_of(op)
+    return tables | {"weights"} if "accumulator" in tables else tables
+
+
+def _takers(rule: Override) -> set[str]:
+    """The ops that ``rule`` is about."""
+    ops = set(reference_ops() if rule.ops is None else rule.ops)
+    if rule.kernel is not None:
+        ops &= {"MatMul"} if rule.kernel == "dynamic" else {"Conv", "ConvTranspose"}
+    return ops
+
+
+def _kernels(profile: Profile) -> Iterator[tuple[Place, str]]:
+    for i, rule in enumerate(profile.rule):
+        if rule.kernel and not _takers(rule):
+            place: Place = ("rule", i, "kernel")
+            yield (
+                place,
+                f'{key_of(place)} = "{rule.kernel}" contradicts ops = {list(rule.ops or ())}: only '
+                "Conv and ConvTranspose have kernels, and MatMul the kernel dynamic; "
+                "remove kernel.",
+            )
+
+
+def _contradictions(profile: Profile) -> Iterator[tuple[Place, str]]:
+    """Put rules together in every way in which an op can meet them; some contradict only then."""
+    ops = dict.fromkeys(["", *(op for rule in profile.rule for op in rule.ops or ())])
+    kernels = dict.fromkeys([None, *(rule.kernel for rule in profile.rule)])
+    for op, activation, kernel in itertools.product(ops, (8, 16), kernels):
+        try:
+            profile.rules_for(op, activation, kernel)
+        except ValidationError as error:
+            met = [i for i, r in enumerate(profile.rule) if r.selects(op, activation, kernel)]
+            place: Place = ("rule", met[-1]) if met else ("requantize",)
+            words = error.errors()[0]["msg"].removeprefix("Value error, ")
+            by = f"{op or 'an op'}, {activation} bits{f', {kernel}' if kernel else ''}"
+            numbers = ", ".join(str(i + 1) for i in met)
+            more = f"rules {numbers} together ({by}): " if len(met) > 1 else ""
+            yield place, f"{more}{words}."
+
+
+def _unmet(profile: Profile) -> Iterator[tuple[Place, str]]:
+    """A [[rule]] without a table, one of ops on the CPU, a table that none of its ops obeys."""
+    away = set(profile.fallback.ops)
+    for i, rule in enumerate(profile.rule):
+        place: Place = ("rule", i)
+        given = [table for table in _TABLES if getattr(rule, table) is not None]
+        if not given:
+            yield (
+                place,
+                f"{key_of(place)} has no table, so nothing would change; give it one of "
+                f"{', '.join(_TABLES)}, or remove it.",
+            )
+        ops = _takers(rule)
+        if ops <= away:
+            yield (
+                (*place, "ops"),
+                f"{key_of((*place, 'ops'))} = {sorted(ops)} contradicts fallback.ops, which sends "
+                "them to the CPU; remove one of them.",
+            )
+        obeyed = {table for op in ops - away for table in _obeyed(op)}
+        for table in given:
+            if table not in obeyed:
+                spot = (*place, table)
+                known = ", ".join(t for t in _TABLES if t in obeyed)
+                yield (
+                    spot,
+                    f"{key_of(spot)}: {_named(ops)} no rules of {table}, so nothing would change; "
+                    f"what acts there: {known}. Remove {table}.",
+                )
+
+
+def _named(ops: set[str]) -> str:
+    few = sorted(ops)
+    return f"{few[0]} obeys" if len(few) == 1 else f"{', '.join(few[:-1])} and {few[-1]} obey"
+
+
+def _replaced(profile: Profile) -> Iterator[tuple[Place, str]]:
+    """A table in whose place a later [[rule]] puts its own, for every op that it is about."""
+    everything = Override(**{t: getattr(profile, t) for t in profile.model_fields_set & {*_TABLES}})
+    rules = [everything, *profile.rule]
+    for i, j in itertools.combinations(range(len(rules)), 2):
+        earlier, later = rules[i], rules[j]
+        if later.activation not in (None, earlier.activation):
+            continue
+        if later.kernel not in (None, earlier.kernel):
+            continue
+        if later.nodes is not None and not set(later.nodes) >= set(earlier.nodes or (None,)):
+            continue
+        for table in _TABLES:
+            if getattr(earlier, table) is None or getattr(later, table) is None:
+                continue
+            if {op for op in _takers(earlier) if table in _obeyed(op)} <= _takers(later):
+                place: Place = ("rule", i - 1, table) if i else (table,)
+                yield (
+                    place,
+                    f"{key_of(place)}: rule {j} puts its own {table} in the place of this one, "
+                    f"for every op that obeys it, so nothing would change. Remove one of them"
+                    f"{', or put the narrower rule last' if i else ''}.",
+                )
+
+
+def _fields(profile: Profile) -> Iterator[tuple[Place, str]]:
+    """Keys that need another one, which is not there."""
+    places: list[tuple[Place, Record | None]] = [((t,), getattr(profile, t)) for t in _TABLES]
+    places += [
+        (("rule", i, table), getattr(rule, table))
+        for i, rule in enumerate(profile.rule)
+        for table in _TABLES
+    ]
+    places.append((("fusion", "attention_softmax"), profile.fusion.attention_softmax))
+    for place, record in places:
+        for name, needs in _needs(record):
+            if name in record.model_fields_set:  # type: ignore[union-attr]
+                spot = (*place, name)
+                yield spot, f"{key_of(spot)} needs {needs}, or nothing would change; or remove it."
+    chance = [profile.input.rounding, profile.requantize.rounding, profile.elementwise.rounding]
+    for rule in profile.rule:
+        chance += [t.rounding for t in (rule.requantize, rule.elementwise) if t is not None]
+    if "seed" in profile.model_fields_set and Rounding.STOCHASTIC not in chance:
+        yield ("seed",), 'seed needs a rounding = "STOCHASTIC", or nothing would change; remove it.'
+
+
+def _needs(record: Record | None) -> Iterator[tuple[str, str]]:
+    """Keys that have no effect in ``record``, with what they need."""
+    match record:
+        case Accumulator(overflow="wrap", block=0):
+            yield "order", 'overflow = "saturate" or a block (a sum that wraps has no order, N13)'
+        case Requantize():
+            if not record.drop and record.keep is None:
+                yield "drop_rounding", "drop or keep, the bits that go or stay"
+            if record.parts == "together":
+                yield "correction_drop", 'parts = "apart"'
+                yield "bias_drop", 'parts = "apart"'
+            if record.bias == "exact":
+                yield "bias_rounding", 'bias = "float32" or "float32_reciprocal"'
+        case Elementwise(zero_step=1):
+            yield "zero_rounding", "a zero_step above 1"
+        case Function(arithmetic=kind) if kind != "table":
+            yield "entries", 'arithmetic = "table"'
+        case Weights(format=None):
+            yield "block", 'format, say format = "mxfp4"'
