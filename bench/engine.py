@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -217,6 +218,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--aimet", metavar="PYTHON", help="of an environment with aimet-onnx")
     aimet: str | None = parser.parse_args().aimet
+    if aimet and shutil.which(aimet) is None:
+        parser.error(f"{aimet} is no program; the environment is made by\n{peer.INSTALL}")
     if aimet is None:
         print(f"aimet-onnx is not measured. For --aimet aimet/bin/python make\n{peer.INSTALL}\n")
     with tempfile.TemporaryDirectory(prefix="chipdrift-bench-") as name:

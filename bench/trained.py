@@ -211,6 +211,7 @@ def main() -> None:
     build(folder / "model.onnx")
     pictures = photographs()
     np.savez(folder / "images.npz", image=pictures)
+    np.savez(folder / "calibration.npz", image=pictures[:4])
     session = onnxruntime.InferenceSession(
         folder / "model.onnx", providers=["CPUExecutionProvider"]
     )

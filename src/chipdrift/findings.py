@@ -59,7 +59,8 @@ class Activation(Record):
 class Own(Record):
     """What a node adds itself: alone, fed with the same integers (A's) on both targets.
 
-    ``nodes`` are all that runs between its quantizers. ``in_place_a`` and ``in_place_b`` tell
+    ``nodes`` are all that runs between its quantizers, ``inputs`` the tensors that feed it: those
+    of other entries, or the model's own. ``in_place_a`` and ``in_place_b`` tell
     whether it answers alone what it answers inside the model (None: not compared): where it does
     not, the target computes it together with its neighbours. ``words`` says why it was not asked.
     """
@@ -73,6 +74,7 @@ class Own(Record):
     in_place_a: bool | None = None
     in_place_b: bool | None = None
     words: str | None = None
+    inputs: tuple[str, ...] = ()
 
 
 class Mechanism(Record):
@@ -81,8 +83,9 @@ class Mechanism(Record):
     ``before`` and ``after`` are the shares of B's integers that the engine gives without and with
     it; ``closes`` the part of the difference that it takes away (Shapley value where several rules
     act in one node), so that all of a node's mechanisms and ``unexplained`` of its
-    :class:`Explanation` sum to 1. ``certain`` is False where another rule explains as much: those
-    are ``rivals``.
+    :class:`Explanation` sum to 1. ``rule`` is its place in a profile, ``a`` and ``b`` say in words
+    what each of the two does. ``certain`` is False where another rule explains as much: those are
+    ``rivals``.
     """
 
     mechanism: str

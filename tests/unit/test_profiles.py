@@ -203,6 +203,18 @@ BAD: dict[str, tuple[str, int | None, list[str]]] = {
         3,
         ["rule 2 has no table", "give it one of accumulator, requantize", "or remove it"],
     ),
+    "a rule of no op at all": (
+        "[[rule]]\nops = []\nrequantize = { drop = 1 }\n",
+        2,
+        ["rule 1, ops = [] names nothing", "remove rule 1"],
+    ),
+    "two [[rule]]s that contradict only together, at one node": (
+        '[[rule]]\nnodes = ["a"]\naccumulator = { operands = "stored" }\n'
+        'requantize = { parts = "apart", drop = 8 }\n[[rule]]\nnodes = ["b", "a"]\n'
+        "accumulator = { width = 64 }\n",
+        5,
+        ["rules 1, 2 together (an op, 8 bits, a): ", 'needs accumulator.operands = "stored"'],
+    ),
     "a rule of ops that are on the CPU": (
         '[fallback]\nops = ["Softmax", "Conv"]\n[[rule]]\nops = ["Conv"]\nrequantize = {}\n',
         4,

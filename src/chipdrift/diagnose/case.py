@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from chipdrift.errors import RunError, UnknownNameError
+import numpy as np
+
+from chipdrift.errors import ChipdriftError, RunError, UnknownNameError
+from chipdrift.matrix import cell_outputs
 from chipdrift.matrix.reopen import Reopened, reopen
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.profiles import get_profile
@@ -145,3 +148,36 @@ def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str,
         raise RunError("No cell of this run answered under such a scheme: nothing to compare.")
     worst = min(cells, key=lambda c: c.agreement if c.agreement is not None else 1.0)
     return worst.scheme, worst.target, FLOAT
+
+
+def choose_samples(case: Case, wanted: int) -> tuple[list[int], str | None]:
+    """Which samples to look into, those on which A and B part first, and what must be said of it.
+
+    They are the run's first ones; but where A and B answer alike on those and part on others, up to
+    half of them give way to the first that part.
+    """
+    first = list(range(min(wanted, len(case.run.samples))))
+    if case.b is None or wanted < 2:
+        return first, None
+    try:
+        a, b = (
+            cell_outputs(case.run.folder, case.scheme, name)[0]
+            for name in (case.a.name, case.b.name)
+        )
+    except ChipdriftError:
+        return first, None
+    parted = np.zeros(len(case.run.samples), np.bool_)
+    for name in a.keys() & b.keys():
+        flat_a, flat_b = (x.reshape(len(x), -1) for x in (a[name], b[name]))
+        same = (flat_a == flat_b) | ((flat_a != flat_a) & (flat_b != flat_b))
+        parted |= ~same.all(axis=1)
+    words = None
+    if parted.any() and not parted[first].any():
+        others = np.flatnonzero(parted)[: max(1, wanted // 2)].tolist()
+        words = (
+            f"the first {len(first)} samples are answered alike, so {len(others)} of those on "
+            f"which the two part ({int(parted.sum())} of {len(parted)}) were taken in: shares are "
+            "of this choice"
+        )
+        first = [*others, *first[: len(first) - len(others)]]
+    return sorted(first, key=lambda index: (not parted[index], index)), words

@@ -168,6 +168,7 @@ def measure_own(
                     in_place_a=_same(tensor, alone_a, drift.kept_a),
                     in_place_b=_same(tensor, home_b, drift.kept_b),
                     words=words,
+                    inputs=piece.inputs,
                 )
             )
     return found, alone_a, alone_b

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.case import Case
-from chipdrift.errors import ModelError
+from chipdrift.diagnose.floating import float_tensors
+from chipdrift.errors import ChipdriftError, ModelError
 from chipdrift.findings import Activation, Diagnosis, Explanation, Own
 from chipdrift.graph import Anatomy
 from chipdrift.graph.program import Program, parse_program
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.tensors import OpSpec
-from chipdrift.probe.ask import Asker
+from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.targets.sim.plan import FloatUnit, IntegerUnit, make_plan
 
 Array = np.ndarray[Any, Any]
@@ -67,6 +68,20 @@ class Exam:
         except ModelError:
             return {}
         return {u.step.name: u.reason for u in units if isinstance(u, FloatUnit)}
+
+    @cached_property
+    def floats(self) -> Sequence[Feed]:
+        """For each of the first samples the float model's values by the quantized tensor's name.
+
+        They are what the integers of ``tensors_a`` stand for. Empty where the run has no float
+        model, as of one that was quantized elsewhere.
+        """
+        if self.case.b is None:
+            return self.tensors_b
+        try:
+            return list(float_tensors(self.case, self.feeds[: max(1, len(self.tensors_a))]))
+        except (ChipdriftError, NoAnswerError):
+            return ()
 
     def own(self, node: str) -> Own | None:
         """What a node adds itself."""

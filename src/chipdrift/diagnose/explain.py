@@ -18,6 +18,7 @@ import numpy as np
 from chipdrift.diagnose.mechanisms import Variation, between, catalogue
 from chipdrift.diagnose.replay import Replay, share_equal
 from chipdrift.diagnose.shapley import shapley
+from chipdrift.diagnose.wording import said
 from chipdrift.findings import WORDS, Explanation, Mechanism
 from chipdrift.numerics.profile import Fallback, Profile, Rules
 
@@ -97,13 +98,14 @@ def explain(
     parts = shapley(len(chosen), value)
     mechanisms = []
     for index, (variation, part) in enumerate(zip(chosen, parts, strict=True)):
+        spoken_a, spoken_b = said(variation, basis, rules)
         mechanisms.append(
             Mechanism(
                 mechanism=variation.mechanism,
                 words=WORDS[variation.mechanism],
                 rule=variation.rule,
-                a=variation.a(basis, rules),
-                b=variation.b,
+                a=spoken_a,
+                b=spoken_b,
                 before=before,
                 after=value(frozenset([index])),
                 closes=part / lost,

@@ -66,6 +66,7 @@ def own_against_float(anatomy: Anatomy, drift: Drift, alone: Alone) -> list[Own]
                     depth=depth,
                     distance=distance,
                     words=words,
+                    inputs=piece.inputs,
                 )
             )
     return found

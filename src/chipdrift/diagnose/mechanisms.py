@@ -93,18 +93,21 @@ class Variation:
 
     def a(self, profile: Profile, rules: Rules | None) -> str:
         """What the rule is without it."""
-        table = self._table(profile, rules)
+        table = self.table(profile, rules)
         return ", ".join(str(getattr(table, name, None)) for name, _ in self.changes)
+
+    def changed(self, profile: Profile, rules: Rules | None) -> Record | None:
+        """The table with the change; None where there is no such table, or it contradicts it."""
+        table = self.table(profile, rules)
+        return None if table is None else altered(table, dict(self.changes))
 
     def apply(self, profile: Profile, rules: Rules | None) -> Profile | None:
         """``profile`` with the change; None where the rules would contradict each other.
 
         ``rules`` are those that hold for the op in question: the change is made to them.
         """
-        table = self._table(profile, rules)
-        if table is None:
-            return None
-        changed = altered(table, dict(self.changes))
+        table = self.table(profile, rules)
+        changed = self.changed(profile, rules)
         if changed is None or changed == table:
             return None
         if self.part in Rules.model_fields:
@@ -118,11 +121,12 @@ class Variation:
             return made
         return profile.model_copy(update={self.part: changed})
 
-    def _table(self, profile: Profile, rules: Rules | None) -> Record | None:
+    def table(self, profile: Profile, rules: Rules | None) -> Record | None:
+        """The table that is changed, as it holds for the op; None where there is none."""
         if self.part in Rules.model_fields:
             return None if rules is None else getattr(rules, self.part)
-        found: Record | None = getattr(profile, self.part)
-        return found
+        found: Record | None = getattr(profile, self.part, None)
+        return found if isinstance(found, Record) else None
 
 
 def altered(table: Record, changes: dict[str, Any]) -> Record | None:
@@ -130,23 +134,18 @@ def altered(table: Record, changes: dict[str, Any]) -> Record | None:
 
     Entries that only another choice gives a meaning to fall back to their defaults with it.
     """
-    plain = type(table)()
-    given = {
-        name: getattr(table, name)
-        for name in type(table).model_fields
-        if getattr(table, name) != getattr(plain, name)
-    }
+    fields = type(table).model_fields
+    given = {name: getattr(table, name) for name in fields}
     given.update(changes)
-    multiplier = given.get("multiplier")
-    if "multiplier" in changes and multiplier not in ("fixed_point", "significand"):
-        given.pop("bits", None)
-    if "multiplier" in changes and multiplier != "significand":
-        given.pop("steps", None)
-    if given.get("steps") == "double" and "rounding" not in changes:
+    if "multiplier" in changes and changes["multiplier"] not in ("fixed_point", "significand"):
+        given["bits"] = None
+    if "multiplier" in changes and changes["multiplier"] != "significand":
+        given["steps"] = "single"
+    if "rounding" in changes and "steps" not in changes and "steps" in given:
+        given["steps"] = "single"
+    if given.get("steps") == "double":
         given.pop("rounding", None)
-    elif "rounding" in changes:
-        given.pop("steps", None)
-    given = {k: v for k, v in given.items() if k in changes or v is not None}
+    given = {name: value for name, value in given.items() if value != fields[name].default}
     try:
         return type(table)(**given)
     except ValidationError:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.case import FLOAT, Case, make_case
+from chipdrift.diagnose.case import FLOAT, Case, choose_samples, make_case
 from chipdrift.diagnose.checks import all_checks
 from chipdrift.diagnose.drift import Alone, Drift, Feed, measure_drift, measure_own
 from chipdrift.diagnose.exam import Exam
@@ -21,8 +21,8 @@ from chipdrift.diagnose.experiments import explain_pieces
 from chipdrift.diagnose.files import write_diagnosis
 from chipdrift.diagnose.floating import float_tensors, own_against_float
 from chipdrift.diagnose.verdict import give_verdict
-from chipdrift.errors import ChipdriftError, RunError
-from chipdrift.findings import Attribution, Diagnosis, Explanation, Own, Side
+from chipdrift.errors import ChipdriftError
+from chipdrift.findings import Attribution, Diagnosis, Explanation, Finding, Own, Side
 from chipdrift.graph import Anatomy, dissect
 from chipdrift.matrix import cell_outputs
 from chipdrift.probe.ask import Asker, NoAnswerError
@@ -56,33 +56,57 @@ def run_diagnosis(
     started = time.monotonic()
     case = make_case(run, scheme, target, against, data, profiles or {})
     anatomy = dissect(case.model)
-    count = min(samples, len(case.run.samples))
-    feeds = [case.run.samples.feed(index) for index in range(count)]
+    chosen, words = choose_samples(case, samples)
     with ExitStack() as stack:
         a = stack.enter_context(Asker(case.a, timeout))
         b = stack.enter_context(Asker(case.b, timeout)) if case.b is not None else None
-        seen = _look(case, anatomy, feeds, a, b, tell)
-        diagnosis = _put_together(case, seen, count, str(run))
-        exam = Exam(
-            case=case,
-            anatomy=anatomy,
-            diagnosis=diagnosis,
-            feeds=feeds,
-            tensors_a=seen.drift.kept_a,
-            tensors_b=seen.drift.kept_b,
-            alone_a=seen.made_a,
-            alone_b=seen.made_b,
-            asker_a=a,
-            asker_b=b,
-        )
+        exam = examine(case, anatomy, chosen, a, b, tell)
         tell("the checks")
-        findings = [finding for check in all_checks().values() for finding in check.look(exam)]
-    findings.sort(key=lambda f: (_ORDER[f.severity], -f.weight, f.check, f.title))
-    diagnosis = diagnosis.model_copy(
-        update={"findings": tuple(findings), "seconds": time.monotonic() - started}
+        findings = look(exam)
+    diagnosis = exam.diagnosis.model_copy(
+        update={
+            "findings": findings,
+            "notes": (*exam.diagnosis.notes, *([words] if words else [])),
+            "seconds": time.monotonic() - started,
+        }
     )
     write_diagnosis(case.run.folder, diagnosis)
     return diagnosis
+
+
+def examine(
+    case: Case,
+    anatomy: Anatomy,
+    chosen: Sequence[int],
+    a: Asker,
+    b: Asker | None,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Exam:
+    """A diagnosis without its findings, and all that the checks need to make them.
+
+    ``chosen`` are the run's samples to look into; ``b`` is None where B is the float model.
+    """
+    feeds = [case.run.samples.feed(index) for index in chosen]
+    seen = _look(case, anatomy, feeds, a, b, tell)
+    return Exam(
+        case=case,
+        anatomy=anatomy,
+        diagnosis=_put_together(case, seen, chosen),
+        feeds=feeds,
+        tensors_a=seen.drift.kept_a,
+        tensors_b=seen.drift.kept_b,
+        alone_a=seen.made_a,
+        alone_b=seen.made_b,
+        asker_a=a,
+        asker_b=b,
+    )
+
+
+def look(exam: Exam) -> tuple[Finding, ...]:
+    """What all checks find, the worst first."""
+    findings = [finding for check in all_checks().values() for finding in check.look(exam)]
+    findings.sort(key=lambda f: (_ORDER[f.severity], -f.weight, f.check, f.title))
+    return tuple(findings)
 
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
@@ -126,10 +150,10 @@ def _look(
     return _Seen(drift, own, made_a, made_b, *explained)
 
 
-def _put_together(case: Case, seen: _Seen, count: int, run: str) -> Diagnosis:
+def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:
     drift, notes, sides = seen.drift, [], []
     for name, finals in ((case.a.name, drift.finals_a), (case.b_name, drift.finals_b)):
-        changed = None if name == FLOAT else _changed(case, name, finals)
+        changed = None if name == FLOAT else _changed(case, name, chosen, finals)
         if changed:
             notes.append(
                 f"{name}: the extra outputs changed the final answer, so its activations are not "
@@ -139,13 +163,13 @@ def _put_together(case: Case, seen: _Seen, count: int, run: str) -> Diagnosis:
     return Diagnosis(
         chipdrift=metadata.version("chipdrift"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        run=run,
+        run=str(case.run.folder),
         model=case.run.matrix.model.name,
         model_sha256=case.run.matrix.model.sha256,
         scheme=case.scheme,
         a=sides[0],
         b=sides[1],
-        samples=count,
+        samples=len(chosen),
         own_samples=len(drift.kept_a),
         outputs=tuple(drift.outputs),
         activations=tuple(drift.activations),
@@ -175,16 +199,18 @@ def _tapped(asker: Asker, anatomy: Anatomy, feeds: Sequence[Feed]) -> Iterator[F
         yield dict(zip(anatomy.tensors, answer, strict=True))
 
 
-def _changed(case: Case, target: str, finals: Sequence[Sequence[Array]]) -> bool | None:
+def _changed(
+    case: Case, target: str, chosen: Sequence[int], finals: Sequence[Sequence[Array]]
+) -> bool | None:
     """Whether the model answered otherwise with all its activations as outputs than in the run."""
     try:
         arrays, _ = cell_outputs(case.run.folder, case.scheme, target)
-    except RunError:
+    except ChipdriftError:  # the run has no such cell
         return None
     return any(
         not np.array_equal(whole[index], answer[place], equal_nan=True)
         for place, whole in enumerate(arrays.values())
-        for index, answer in enumerate(finals)
+        for index, answer in zip(chosen, finals, strict=True)
     )
 
 

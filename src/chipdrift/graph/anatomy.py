@@ -18,7 +18,7 @@ from chipdrift.records import Quantizer
 class Anatomy:
     """A model's activations and pieces.
 
-    ``tapped`` is the model with all activations as outputs, ``tensors`` their names in order, of
+    ``graph`` is its name in the file. ``tapped`` is the model with all activations as outputs, ``tensors`` their names in order, of
     which the first ``finals`` are the model's own. ``quantizers`` are those of tensors of integers
     and of the model's outputs.
     """
@@ -28,6 +28,7 @@ class Anatomy:
     finals: int
     cut: Cut
     quantizers: Mapping[str, Quantizer]
+    graph: str = ""
 
 
 def dissect(data: bytes) -> Anatomy:
@@ -41,6 +42,7 @@ def dissect(data: bytes) -> Anatomy:
         finals=len(proto.graph.output),
         cut=cut_pieces(data),
         quantizers={**tensor_quantizers(proto), **output_quantizers(proto)},
+        graph=proto.graph.name,
     )
 
 

@@ -94,7 +94,7 @@ def _unpacked(blocks: Iterator[bytes], note: Note) -> Iterator[bytes]:
     ):
         while rest:
             if machine.eof:
-                if not rest.startswith(_GZIP):
+                if not _GZIP.startswith(rest[:2]):
                     note("bytes after the end of the gzip data are not read")
                     return
                 machine = zlib.decompressobj(wbits=31)
@@ -130,6 +130,8 @@ def _text(blocks: Iterator[bytes], note: Note) -> Iterator[bytes]:
     """UTF-16 as UTF-8; anything else as it is, without a byte order mark."""
     first = next(blocks, b"")
     encoding = next((name for mark, name in _MARKS if first.startswith(mark)), None)
+    if b"\0" not in first[:4096]:  # no log is without a letter of ASCII
+        encoding = None
     if encoding is None:
         encoding = _guessed(first[:4096])
         yield first.removeprefix(codecs.BOM_UTF8) if encoding is None else b""

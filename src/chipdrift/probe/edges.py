@@ -25,8 +25,8 @@ _CHANNELS = 16
 _EDGES = 32
 _DRAFTS = 12
 _TAPS = 8
-# S of a depthwise convolution, whose few products make no sums for a smaller one. With a channel
-# below 2**-14 the Hexagon's with stride 2 lose bits in the whole layer, by a rule that is not known.
+# S of a depthwise convolution, whose few products make no sums for a smaller one. Where a channel's
+# is below 2**-14, the Hexagon's with stride 2 loses bits in all channels, by a rule not known.
 _LEAST_DEPTHWISE = 2.0**-12
 # A channel's sums may pass the output's range so many times: a Hexagon wraps far outside it.
 _PASSED = 8

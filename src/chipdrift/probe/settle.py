@@ -73,15 +73,16 @@ def settle(
 ) -> tuple[Found, tuple[Kind, str] | None]:
     """What is left of the rules ``found`` after more questions; their answers join ``evidence``.
 
-    Also the kind that the target refused, with its words. Of the rules that are left the reference
-    confirms the first on everything.
+    Also the last kind that the target refused, with its words; the others are asked on. Of the
+    rules that are left the reference confirms the first on everything.
     """
     rivals = Rivals(evidence, [found.rules, *found.equal])
     refused: tuple[Kind, str] | None = None
     calm, grown = 0, 0
+    kinds = list(kinds)
     for _ in range(_ROUNDS):
         if not rivals.rules:  # sums that overflow: the reference follows them, pools do not
-            return found, None
+            return found, refused
         if grown < _GROWN_IN_ALL:
             grown += rivals.grow(_GROWN)
         kind = kinds[int(rng.integers(len(kinds)))]
@@ -90,7 +91,10 @@ def settle(
             entry = evidence_of(setting, answers(asker, setting), accumulator)
         except NoAnswerError as error:
             refused = kind, str(error)
-            break
+            kinds.remove(kind)
+            if not kinds:
+                break
+            continue
         evidence.append(entry)
         last = rivals.rules[:6]
         rivals.learn(entry)
@@ -98,7 +102,7 @@ def settle(
         if not rivals.rules:
             found = _again(evidence, last)
             if found.explained < found.asked:
-                return found, None
+                return found, refused
             rivals = Rivals(evidence, [found.rules, *found.equal])
         if calm == _CALM:
             break
@@ -117,7 +121,6 @@ def _confirmed(found: Found, rules: Sequence[Requantize], evidence: Sequence[Evi
     """``found`` with the rules that are left, from the first that the reference confirms."""
     asked = sum(entry.answer.size for entry in evidence)
     for index, candidate in enumerate(rules):
-        explained = sum(entry.confirmed(candidate) for entry in evidence)
-        if explained == asked:
+        if all(entry.confirmed(candidate) == entry.answer.size for entry in evidence):
             return Found(candidate, asked, asked, tuple(rules[index + 1 :]), found.others)
-    return refine(evidence, rules[:6])
+    return refine(evidence, rules[:6]) if rules else found

@@ -43,13 +43,14 @@ def look(exam: Exam) -> Iterator[Finding]:
             if mechanism.rivals
             else ""
         )
-        where = nodes[0] if len(nodes) == 1 else f"{nodes[0]} and {len(nodes) - 1} other nodes"
+        others = len(nodes) - 1
+        where = nodes[0] + (f" and {others} other node{'s' * (others > 1)}" if others else "")
         fix, command = FIXES.get(name, ("", None))
         yield Finding(
             check="mechanism",
             severity="warning" if share >= 0.05 else "note",
             title=f"{WORDS[name][0].upper()}{WORDS[name][1:]} in {where}",
-            words=f"{mechanism.rule}: {mechanism.a} on {a}, {mechanism.b} on {b}. "
+            words=f"{a} {mechanism.a}; {b} {mechanism.b}. "
             + (f"{100 * share:.0f} % of the drift at the model's output." if part else "")
             + doubt,
             nodes=nodes,

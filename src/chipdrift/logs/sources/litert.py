@@ -100,7 +100,7 @@ SOURCE = Source(
         ),
         form(
             Fact.TIME,
-            b"]:",
+            b"%\t  ",
             rb"^(?:.*?tflite\s*: )?\s+(?P<op>[A-Z][\w ()]*?)(?:\s+[\d.]+){1,2}\s+"
             rb"(?P<value>[\d.]+)\s+[\d.]+%\s+[\d.]+%\s+[\d.]+\s+\d+\s+"
             rb"\[(?P<node>[^\]]*)\]:\d+\s*$",

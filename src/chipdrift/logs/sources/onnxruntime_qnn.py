@@ -126,7 +126,7 @@ SOURCE = Source(
         ),
         form(
             Fact.ERROR,
-            b"both parameters must be set together",
+            b"oth parameters must be set together",
             rb"(?P<text>(?:FP16|BF16).*[Bb]oth parameters must be set together.*\S)",
             _EP,
         ),

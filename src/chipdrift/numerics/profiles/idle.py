@@ -98,14 +98,15 @@ def _contradictions(profile: Profile) -> Iterator[tuple[Place, str]]:
     """Put rules together in every way in which an op can meet them; some contradict only then."""
     ops = dict.fromkeys(["", *(op for rule in profile.rule for op in rule.ops or ())])
     kernels = dict.fromkeys([None, *(rule.kernel for rule in profile.rule)])
-    for op, activation, kernel in itertools.product(ops, (8, 16), kernels):
+    nodes = dict.fromkeys([None, *(node for rule in profile.rule for node in rule.nodes or ())])
+    for op, activation, kernel, node in itertools.product(ops, (8, 16), kernels, nodes):
         try:
-            profile.rules_for(op, activation, kernel)
+            profile.rules_for(op, activation, kernel, node)
         except ValidationError as error:
-            met = [i for i, r in enumerate(profile.rule) if r.selects(op, activation, kernel)]
+            met = [i for i, r in enumerate(profile.rule) if r.selects(op, activation, kernel, node)]
             place: Place = ("rule", met[-1]) if met else ("requantize",)
             words = error.errors()[0]["msg"].removeprefix("Value error, ")
-            by = f"{op or 'an op'}, {activation} bits{f', {kernel}' if kernel else ''}"
+            by = ", ".join([op or "an op", f"{activation} bits", *filter(None, (kernel, node))])
             numbers = ", ".join(str(i + 1) for i in met)
             more = f"rules {numbers} together ({by}): " if len(met) > 1 else ""
             yield place, f"{more}{words}."
@@ -123,6 +124,10 @@ def _unmet(profile: Profile) -> Iterator[tuple[Place, str]]:
                 f"{key_of(place)} has no table, so nothing would change; give it one of "
                 f"{', '.join(_TABLES)}, or remove it.",
             )
+        for key in ("ops", "nodes"):
+            if getattr(rule, key) == ():
+                spot = (*place, key)
+                yield spot, f"{key_of(spot)} = [] names nothing; name one, or remove rule {i + 1}."
         ops = _takers(rule)
         if ops <= away:
             yield (

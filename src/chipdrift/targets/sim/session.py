@@ -120,7 +120,7 @@ class SimSession(Session):
     def _integer(self, unit: IntegerUnit, fast: bool) -> _Step:
         spec, chance = unit.spec, _by_chance(unit, self._profile)
         # What draws is made anew for every sample: the reference does it.
-        if fast:
+        if fast and not chance:
             from chipdrift.numerics.fast import compile_op
 
             kernel = compile_op(spec)

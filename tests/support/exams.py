@@ -1,0 +1,119 @@
+"""Exams for the tests of checks: a model, samples and two targets, really run.
+
+Both targets measure the model in a run of their own, then :func:`examine` looks at it as a
+diagnosis does. Nothing is made up; the same question is asked once in a session of tests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chipdrift.diagnose.case import FLOAT, make_case
+from chipdrift.diagnose.checks import get_check
+from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.run import examine
+from chipdrift.findings import Finding
+from chipdrift.graph import dissect
+from chipdrift.matrix import run_matrix
+from chipdrift.probe.ask import Asker
+
+Array = np.ndarray[Any, Any]
+Feed = Mapping[str, Array]
+
+
+class Exams:
+    """Makes exams in ``folder``; keeps each, with its workers alive, until :meth:`close`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._stack = folder, ExitStack()
+        self._made: dict[tuple[Any, ...], Exam] = {}
+
+    def close(self) -> None:
+        """End the workers."""
+        self._stack.close()
+
+    def __call__(
+        self,
+        model: bytes | Path,
+        feeds: Sequence[Feed] | Path,
+        a: str = "sim:ort-mlas",
+        b: str = "ort:cpu",
+        *,
+        scheme: str = "asis",
+        calibration: Sequence[Feed] | Path | None = None,
+        labels: Sequence[int] | None = None,
+        metric: str | None = None,
+        samples: int = 4,
+        profiles: Mapping[str, str] | None = None,
+    ) -> Exam:
+        """The exam of ``scheme``'s model on ``a`` and ``b`` (``float`` is the float model).
+
+        ``model`` and the samples are bytes and arrays (with the batch of 1), or files. The model is
+        already quantized where ``scheme`` is ``asis``; else a float one, and a QDQ scheme takes its
+        ranges from ``calibration`` (the samples themselves where none is given). ``labels`` go with
+        arrays. ``profiles`` as in :func:`run_diagnosis`.
+        """
+        files = [
+            self._file(model),
+            self._data(feeds, labels),
+            self._data(feeds if calibration is None else calibration, None),
+        ]
+        key = (*files, a, b, scheme, metric, samples, tuple(sorted((profiles or {}).items())))
+        if key not in self._made:
+            out = self._folder / f"run{len(self._made)}"
+            plain = ["fp32"] if b == FLOAT else []
+            run_matrix(
+                files[0],
+                files[1],
+                schemes=[*plain, scheme],
+                targets=[a, *([b] if b != FLOAT else [])],
+                out=out,
+                metric=metric,
+                calibration=None if scheme in ("asis", "fp16", "fp32") else files[2],
+                limit=samples,
+                jobs=1,
+                exhaustive=True,
+            )
+            self._made[key] = self._examine(out, scheme, a, b, samples, profiles or {})
+        return self._made[key]
+
+    def _examine(
+        self, out: Path, scheme: str, a: str, b: str, samples: int, profiles: Mapping[str, str]
+    ) -> Exam:
+        case = make_case(out, scheme, a, b, None, profiles)
+        anatomy = dissect(case.model)
+        feeds = [case.run.samples.feed(i) for i in range(min(samples, len(case.run.samples)))]
+        on_a = self._stack.enter_context(Asker(case.a))
+        on_b = self._stack.enter_context(Asker(case.b)) if case.b is not None else None
+        return examine(case, anatomy, feeds, on_a, on_b)
+
+    def _file(self, model: bytes | Path) -> Path:
+        if isinstance(model, Path):
+            return model
+        path = self._folder / f"{hashlib.sha256(model).hexdigest()[:16]}.onnx"
+        path.write_bytes(model)
+        return path
+
+    def _data(self, feeds: Sequence[Feed] | Path, labels: Sequence[int] | None) -> Path:
+        if isinstance(feeds, Path):
+            return feeds
+        arrays = {name: np.concatenate([feed[name] for feed in feeds]) for name in feeds[0]}
+        if labels is not None:
+            arrays["labels"] = np.asarray(labels)
+        digest = hashlib.sha256()
+        for name, array in arrays.items():
+            digest.update(repr((name, array.dtype, array.shape)).encode() + array.tobytes())
+        path = self._folder / f"{digest.hexdigest()[:16]}.npz"
+        np.savez(path, **arrays)
+        return path
+
+
+def looked(exam: Exam, check: str) -> list[Finding]:
+    """What one check finds."""
+    return list(get_check(check).look(exam))

@@ -1,0 +1,16 @@
+"""Exams that all checks' tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from exams import Exams
+
+
+@pytest.fixture(scope="session")
+def exam_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exams]:
+    """``exam_of(model, feeds, a, b, ...)``: see :class:`exams.Exams`."""
+    exams = Exams(tmp_path_factory.mktemp("exams"))
+    yield exams
+    exams.close()
