@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -115,5 +115,13 @@ class OpSpec:
 
 # A reference op: the integers of every operand (None where absent) to the output's integers.
 Reference = Callable[[OpSpec, Sequence[Array | None]], Array]
-# A compiled op: the integers of the operands that are not constant, in order.
-Kernel = Callable[[Sequence[Array]], Array]
+
+
+class Kernel(Protocol):
+    """A compiled op: the integers of the operands that are not constant, in order, to the output's.
+
+    ``seed`` is what STOCHASTIC noise begins with, in the place of the spec's own.
+    """
+
+    def __call__(self, arrays: Sequence[Array], seed: int | None = None) -> Array:
+        """The output's integers."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -35,9 +34,9 @@ def compile_conv(spec: OpSpec) -> Kernel | None:
     if run is None:
         return None
 
-    def kernel(arrays: Any) -> Array:
+    def kernel(arrays: Sequence[Array], seed: int | None = None) -> Array:
         x = arrays[0]
-        return run(x[:, :, None])[:, :, 0] if line else run(x)
+        return run(x[:, :, None], seed)[:, :, 0] if line else run(x, seed)
 
     return kernel
 
@@ -92,7 +91,7 @@ class _Conv:
         )
         return cls(spec, w, line, parts, Ending(spec, bias, channels, sums))
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array, seed: int | None = None) -> Array:
         images = unsigned(x.transpose(0, 2, 3, 1))
         geometry = self._geometries.get(images.shape)
         if geometry is None:
@@ -107,10 +106,12 @@ class _Conv:
             rows = self._general(self._padded(images, geometry), geometry)
         count = lead[0] * height * width
         if self._depthwise and (self._parts[0].run is None or self._parts[0].lines is not None):
-            out = self._end.run(lead[0] * height, width * self._outputs, (lead[0], height), rows)
+            out = self._end.run(
+                lead[0] * height, width * self._outputs, (lead[0], height), rows, seed
+            )
             out = out.reshape(*lead, self._outputs)
         else:
-            out = self._end.run(count, self._outputs, lead, rows)
+            out = self._end.run(count, self._outputs, lead, rows, seed)
         return out.transpose(0, 3, 1, 2)
 
     def _geometry(self, shape: tuple[int, ...]) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -31,15 +32,25 @@ class Ending:
         self._storage = spec.output.storage
 
     def run(
-        self, rows: int, width: int, lead: tuple[int, ...], sums: Callable[[int, int], Array]
+        self,
+        rows: int,
+        width: int,
+        lead: tuple[int, ...],
+        sums: Callable[[int, int], Array],
+        seed: int | None = None,
     ) -> Array:
         """Integers (*lead, width), for ``sums(first, count)`` rows of sums at a time."""
         piece = max(16, _PIECE // max(1, width))
         if self._finish is None:  # STOCHASTIC needs every position: the reference ends it
             parts = [sums(first, min(piece, rows - first)) for first in range(0, rows, piece)]
+            parts = parts or [np.empty((0, width), np.int64)]
             held = np.concatenate(parts).reshape(-1, self._sums.offset.size)
-            exact = (held.astype(np.int64) + self._sums.offset).reshape(*lead, -1, held.shape[1])
-            done = finish(self._spec, exact, self._sums.correction, self._bias)
+            places = width // held.shape[1]
+            exact = (held.astype(np.int64) + self._sums.offset).reshape(
+                *lead, places, held.shape[1]
+            )
+            spec = self._spec if seed is None else replace(self._spec, seed=seed)
+            done = finish(spec, exact, self._sums.correction, self._bias)
             return done.reshape(*lead, width)
         out = np.empty((rows, width), self._storage)
         for first in range(0, rows, piece):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -41,11 +42,11 @@ def compile_matmul(spec: OpSpec) -> Kernel | None:
     end, run = Ending(spec, bias, channels, made.sums), made.run
     turned = spec.op == "Gemm" and bool(spec.attributes.get("transA", 0))
 
-    def kernel(arrays: Sequence[Array]) -> Array:
+    def kernel(arrays: Sequence[Array], seed: int | None = None) -> Array:
         x = arrays[0].T if turned else arrays[0]
         flat = unsigned(x).reshape(-1, x.shape[-1])
         lead = x.shape[:-1]
-        return end.run(flat.shape[0], count, lead, lambda i, n: run(flat[i : i + n]))
+        return end.run(flat.shape[0], count, lead, lambda i, n: run(flat[i : i + n]), seed)
 
     return kernel
 
@@ -56,17 +57,17 @@ def _between(spec: OpSpec) -> Kernel | None:
     reference = reference_ops()[spec.op]
     a, b = spec.quant(0), spec.quant(1)
 
-    def kernel(arrays: Sequence[Array]) -> Array:
+    def kernel(arrays: Sequence[Array], seed: int | None = None) -> Array:
         x, y = arrays
         depth = x.shape[-1]
         if depth not in endings:
             endings[depth] = _ending(spec, depth)
         end = endings[depth]
         if end is None or min(x.ndim, y.ndim) < 2 or 0 in (*x.shape, *y.shape):
-            return reference(spec, arrays)
+            return reference(spec if seed is None else replace(spec, seed=seed), arrays)
         total = _exact(x, y, int(a.zero_point), int(b.zero_point))
         flat = total.reshape(-1, total.shape[-1])
-        return end.run(*flat.shape, total.shape[:-1], lambda i, n: flat[i : i + n])
+        return end.run(*flat.shape, total.shape[:-1], lambda i, n: flat[i : i + n], seed)
 
     return kernel
 

@@ -26,7 +26,7 @@ def compile_max_pool(spec: OpSpec) -> Kernel | None:
     dilations = list(a.get("dilations") or [1] * spatial)
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
 
-    def run(arrays: Sequence[Array]) -> Array:
+    def run(arrays: Sequence[Array], seed: int | None = None) -> Array:
         x = np.moveaxis(arrays[0], 1, -1)
         pads = padding(x.shape[1:-1], reach, strides, a)
         if any(before or after for before, after in pads):

@@ -65,7 +65,7 @@ def _domain(quant: Quant) -> Array:
 def _of_one(spec: OpSpec, quant: Quant) -> Kernel:
     function, tables = _reference(spec), list[Array]()
 
-    def kernel(arrays: Sequence[Array]) -> Array:
+    def kernel(arrays: Sequence[Array], seed: int | None = None) -> Array:
         x = arrays[0]
         if not tables:
             if quant.bits > 8 and x.size < _PAIRS:
@@ -83,7 +83,7 @@ def _of_two(spec: OpSpec, a: Quant, b: Quant) -> Kernel:
     function, tables = _reference(spec), list[Array]()
     seen = 0
 
-    def kernel(arrays: Sequence[Array]) -> Array:
+    def kernel(arrays: Sequence[Array], seed: int | None = None) -> Array:
         nonlocal seen
         x, y = arrays
         seen += max(x.size, y.size)

@@ -119,15 +119,15 @@ class SimSession(Session):
 
     def _integer(self, unit: IntegerUnit, fast: bool) -> _Step:
         spec, chance = unit.spec, _by_chance(unit, self._profile)
-        # What draws is made anew for every sample: the reference does it.
-        if fast and not chance:
+        if fast:
             from chipdrift.numerics.fast import compile_op
 
             kernel = compile_op(spec)
             if kernel is not None:
 
                 def compiled(values: dict[str, Array], seed: int) -> None:
-                    values[unit.output] = kernel([values[name] for name in unit.inputs])
+                    arrays = [values[name] for name in unit.inputs]
+                    values[unit.output] = kernel(arrays, seed)
 
                 return compiled
         function = reference_ops()[spec.op]
