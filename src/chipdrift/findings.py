@@ -60,9 +60,9 @@ class Own(Record):
     """What a node adds itself: alone, fed with the same integers (A's) on both targets.
 
     ``nodes`` are all that runs between its quantizers, ``inputs`` the tensors that feed it: those
-    of other entries, or the model's own. ``in_place_a`` and ``in_place_b`` tell
-    whether it answers alone what it answers inside the model (None: not compared): where it does
-    not, the target computes it together with its neighbours. ``words`` says why it was not asked.
+    of other entries, or the model's own. ``in_place_a`` and ``in_place_b`` tell whether it answers
+    alone what it answers inside the model (None: not compared): where it does not, the target
+    computes it together with its neighbours. ``words`` says why it was not asked.
     """
 
     node: str

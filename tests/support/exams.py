@@ -1,19 +1,22 @@
 """Exams for the tests of checks: a model, samples and two targets, really run.
 
 Both targets measure the model in a run of their own, then :func:`examine` looks at it as a
-diagnosis does. Nothing is made up; the same question is asked once in a session of tests.
+diagnosis does. Nothing is made up; the same question is asked once.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import numpy_helper
 
+from chipdrift.demo import paths
 from chipdrift.diagnose.case import FLOAT, make_case
 from chipdrift.diagnose.checks import get_check
 from chipdrift.diagnose.exam import Exam
@@ -88,10 +91,10 @@ class Exams:
     ) -> Exam:
         case = make_case(out, scheme, a, b, None, profiles)
         anatomy = dissect(case.model)
-        feeds = [case.run.samples.feed(i) for i in range(min(samples, len(case.run.samples)))]
+        chosen = range(min(samples, len(case.run.samples)))
         on_a = self._stack.enter_context(Asker(case.a))
         on_b = self._stack.enter_context(Asker(case.b)) if case.b is not None else None
-        return examine(case, anatomy, feeds, on_a, on_b)
+        return examine(case, anatomy, chosen, on_a, on_b)
 
     def _file(self, model: bytes | Path) -> Path:
         if isinstance(model, Path):
@@ -117,3 +120,22 @@ class Exams:
 def looked(exam: Exam, check: str) -> list[Finding]:
     """What one check finds."""
     return list(get_check(check).look(exam))
+
+
+def digits(change: Callable[[dict[str, Array]], None] | None = None) -> bytes:
+    """The demo's model; ``change`` edits its weights by name, in place."""
+    proto = onnx.load(paths().model)
+    if change is not None:
+        held = {i.name: numpy_helper.to_array(i).copy() for i in proto.graph.initializer}
+        change(held)
+        for tensor in proto.graph.initializer:
+            tensor.CopyFrom(numpy_helper.from_array(held[tensor.name], tensor.name))
+    return bytes(proto.SerializeToString())
+
+
+def engine(folder: Path, rules: str, name: str = "planted") -> str:
+    """The target of onnxruntime's rules and ``rules`` (TOML) behind them, in a file of ``folder``."""
+    plain = '[requantize]\nscale = "float32"\nmultiplier = "float32"\n'
+    path = folder / f"{name}.toml"
+    path.write_text(f'description = "A fault planted by a test."\n{plain}{rules}')
+    return f"sim:{path}"

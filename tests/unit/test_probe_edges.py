@@ -122,6 +122,10 @@ CLOSE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "the largest scale first": ({"scale": "float32_max"}, {"scale": "float32"}),
     "a ratio's ties": ({"scale": "exact"}, {"scale": "float64"}),
+    "a ratio's ties, nearly": (
+        {"multiplier": "float32", "keep": 3, "drop_rounding": "MIDPOINT", "rounding": "HALF_AWAY"},
+        {"scale": "float32", "keep": 3, "drop_rounding": "MIDPOINT"},
+    ),
     "ties below zero": ({"rounding": "HALF_UP"}, {"rounding": "HALF_AWAY"}),
     "sums near zero": (
         {"drop": 3, "drop_rounding": "MIDPOINT"},

@@ -73,6 +73,7 @@ def diagnose(
     Exit code 0: done, whatever was found. 2: misuse.
     """
     from chipdrift.diagnose import run_diagnosis
+    from chipdrift.report import write_report
     from chipdrift.report.diagnosed import print_diagnosis
 
     folder = subject
@@ -93,12 +94,14 @@ def diagnose(
         timeout=timeout,
         tell=lambda words: say(f"  {words}"),
     )
+    written = write_report(folder)
     if json:
         print_json(diagnosis)
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    print_diagnosis(diagnosis, Console())
+        print_diagnosis(diagnosis, Console())
+    say(f"Report: {written}")
 
 
 def checks(

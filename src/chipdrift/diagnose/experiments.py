@@ -22,8 +22,9 @@ from chipdrift.numerics.profiles import builtin_profiles
 
 Array = np.ndarray[Any, Any]
 
-# Pieces explained, the worst first; of the others it is said that they were not.
-_MOST = 24
+# Pieces for which the whole catalogue is tried, the worst first; for the others only B's own rules
+# and what explained another piece.
+_SEARCHED = 12
 _RANDOM = 2
 
 
@@ -44,7 +45,7 @@ def explain_pieces(
     """
     worst = [o for o in own if o.distance is not None and o.distance.differing > 0]
     worst.sort(key=lambda o: -_size(o))
-    chosen = list(dict.fromkeys(o.node for o in worst))[:_MOST]
+    chosen = list(dict.fromkeys(o.node for o in worst))
     if not chosen:
         return [], [], None
     pieces = {piece.name: piece for piece in anatomy.cut.pieces}
@@ -64,12 +65,15 @@ def explain_pieces(
     found: dict[str, tuple[tuple[Variation, ...], Profile]] = {}
     known: list[tuple[Variation, ...]] = []
     for number, name in enumerate(chosen):
-        tell(f"why {name} parts ({number + 1} of {len(chosen)})")
+        if number % 10 == 0:
+            tell(f"why nodes part: {name}, {number + 1} of {len(chosen)}")
         piece = pieces[name]
         trial = _trial(case, piece, kept, made, drawn, (drawn_a, drawn_b))
         if trial is None:
             continue
-        explanation, variations, basis = explain(trial, profile_a, profile_b, others, known)
+        explanation, variations, basis = explain(
+            trial, profile_a, profile_b, others, known, search=number < _SEARCHED
+        )
         explanations.append(explanation)
         if variations and basis is not None:
             found[name] = (variations, basis)

@@ -60,12 +60,13 @@ def explain(
     profile_b: Profile | None,
     others: Iterable[Profile],
     known: Sequence[tuple[Variation, ...]] = (),
+    search: bool = True,
 ) -> tuple[Explanation, tuple[Variation, ...], Profile | None]:
     """The mechanisms by which B's answers of a piece part from A's.
 
     ``others`` are profiles to try for A where its own does not give its answers; ``known`` what
-    explained other pieces, tried first. Gives the explanation, the variations, and the profile that
-    stands for A (None where none does).
+    explained other pieces, tried first; without ``search`` the catalogue is left alone. Gives the
+    explanation, the variations, and the profile that stands for A (None where none does).
     """
     piece = trial.real.piece
     basis, basis_share = _basis(trial, profile_a, others)
@@ -82,7 +83,11 @@ def explain(
             chosen = tried
             break
     if not chosen:
-        chosen, rivals = _search(trial, basis, rules, profile_b)
+        chosen = _turned(trial, basis, rules, profile_b)
+    if not chosen or (search and not _gives_all(trial, basis, rules, chosen)):
+        listed, told = _search(trial, basis, rules) if search else ((), {})
+        if _score(trial, basis, rules, listed) > _score(trial, basis, rules, chosen):
+            chosen, rivals = listed, told
     if not chosen:
         return (
             _nothing(trial, basis, basis_share, "no rule that was tried gives B's answers"),
@@ -174,17 +179,42 @@ def _apply(basis: Profile, rules: Rules | None, variations: Iterable[Variation])
     return made
 
 
-def _search(
+def _score(
+    trial: Trial, basis: Profile, rules: Rules | None, variations: Sequence[Variation]
+) -> float:
+    made = _apply(basis, rules, variations)
+    return 0.0 if made is None else trial.score(made)[1]
+
+
+def _gives_all(
+    trial: Trial, basis: Profile, rules: Rules | None, variations: Sequence[Variation]
+) -> bool:
+    return _score(trial, basis, rules, variations) == 1.0
+
+
+def _turned(
     trial: Trial, basis: Profile, rules: Rules | None, profile_b: Profile | None
+) -> tuple[Variation, ...]:
+    """What B's own rules differ in, less what makes no difference; () where they do not help."""
+    theirs = None if profile_b is None else trial.real.rules(profile_b)
+    if rules is None or theirs is None:
+        return ()
+    turned = tuple(between(rules, theirs))
+    reached = _score(trial, basis, rules, turned)
+    if not turned or reached <= trial.score(basis)[1]:
+        return ()
+    kept = list(turned)
+    for variation in reversed(turned):
+        rest = [v for v in kept if v is not variation]
+        if rest and _score(trial, basis, rules, rest) == reached:
+            kept = rest
+    return tuple(kept)
+
+
+def _search(
+    trial: Trial, basis: Profile, rules: Rules | None
 ) -> tuple[tuple[Variation, ...], dict[Variation, tuple[str, ...]]]:
-    """The fewest variations that give B's answers, or that give more of them than A's rules do."""
-    if profile_b is not None:
-        theirs = trial.real.rules(profile_b)
-        if rules is not None and theirs is not None:
-            turned = tuple(between(rules, theirs))
-            made = _apply(basis, rules, turned)
-            if turned and made is not None and trial.score(made)[1] == 1.0:
-                return _fewest(trial, basis, rules, turned), {}
+    """The fewest variations of the catalogue that give B's answers, or more than A's rules do."""
     before = trial.score(basis)[1]
     listed = [*_special(trial), *catalogue(rules)]
     if rules is None and trial.real.piece.nodes:
@@ -245,16 +275,3 @@ def _pair(
     if found is not None and found[0] - best >= _WORTH * (1 - best):
         return found[1]
     return None
-
-
-def _fewest(
-    trial: Trial, basis: Profile, rules: Rules, turned: tuple[Variation, ...]
-) -> tuple[Variation, ...]:
-    """Leave out what makes no difference."""
-    kept = list(turned)
-    for variation in reversed(turned):
-        rest = [v for v in kept if v is not variation]
-        made = _apply(basis, rules, rest)
-        if rest and made is not None and trial.score(made)[1] == 1.0:
-            kept = rest
-    return tuple(kept)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from chipdrift.diagnose.explorer import NODE_DATA
 from chipdrift.errors import RunError
 from chipdrift.findings import Diagnosis
 
@@ -33,6 +34,8 @@ def read_diagnoses(run: str | Path) -> list[Diagnosis]:
     """All diagnoses of a run, by name; raises RunError for a file that is none."""
     found = []
     for path in sorted((Path(run) / _FOLDER).glob("*.json")):
+        if path.name.endswith(NODE_DATA):
+            continue
         try:
             found.append(Diagnosis.model_validate_json(path.read_bytes()))
         except (ValidationError, ValueError, OSError) as error:

@@ -18,6 +18,7 @@ from chipdrift.diagnose.checks import all_checks
 from chipdrift.diagnose.drift import Alone, Drift, Feed, measure_drift, measure_own
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.experiments import explain_pieces
+from chipdrift.diagnose.explorer import write_node_data
 from chipdrift.diagnose.files import write_diagnosis
 from chipdrift.diagnose.floating import float_tensors, own_against_float
 from chipdrift.diagnose.verdict import give_verdict
@@ -70,7 +71,8 @@ def run_diagnosis(
             "seconds": time.monotonic() - started,
         }
     )
-    write_diagnosis(case.run.folder, diagnosis)
+    path = write_diagnosis(case.run.folder, diagnosis)
+    write_node_data(path, diagnosis, anatomy.graph)
     return diagnosis
 
 

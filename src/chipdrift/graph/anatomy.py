@@ -18,9 +18,9 @@ from chipdrift.records import Quantizer
 class Anatomy:
     """A model's activations and pieces.
 
-    ``graph`` is its name in the file. ``tapped`` is the model with all activations as outputs, ``tensors`` their names in order, of
+    ``tapped`` is the model with all activations as outputs, ``tensors`` their names in order, of
     which the first ``finals`` are the model's own. ``quantizers`` are those of tensors of integers
-    and of the model's outputs.
+    and of the model's outputs, ``graph`` is the graph's name in the file.
     """
 
     tapped: bytes

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import onnx
 from onnx import helper, shape_inference
@@ -51,18 +52,27 @@ class Cut:
         return self.names.get(node, node)
 
 
-def cut_pieces(data: bytes, only: Iterable[str] | None = None) -> Cut:
+def cut_pieces(
+    data: bytes, only: Iterable[str] | None = None, joined: Sequence[Sequence[str]] = ()
+) -> Cut:
     """All pieces of a model (serialized), or those called ``only``.
 
-    In a model without quantizers every node is a piece. A node that takes part in no piece (one
-    that derives from weights alone) is in the model as it was.
+    In a model without quantizers every node is a piece. Pieces whose names stand together in
+    ``joined`` are one, with the quantizers between them inside; it is called as the first of them
+    in the model is. A node that takes part in no piece (one that derives from weights alone) is in
+    the model as it was.
     """
+    wanted = None if only is None else frozenset(only)
+    return _cutter(data).cut(wanted, joined)
+
+
+@lru_cache(maxsize=2)
+def _cutter(data: bytes) -> _Cutter:
+    """The model read once: a diagnosis cuts the same one many times."""
     proto = shape_inference.infer_shapes(onnx.load_from_string(data))
     name_nodes(proto.graph)
     sort_nodes(proto.graph)
-    cutter = _Cutter(proto)
-    wanted = None if only is None else frozenset(only)
-    return cutter.cut(wanted)
+    return _Cutter(proto)
 
 
 class _Cutter:
@@ -84,15 +94,15 @@ class _Cutter:
         self.quantized = any(node.op_type == _Q for node in self.live)
         self.final = {value.name for value in graph.output}
 
-    def cut(self, only: frozenset[str] | None) -> Cut:
+    def cut(self, only: frozenset[str] | None, joined: Sequence[Sequence[str]]) -> Cut:
         pieces: list[Piece] = []
         nodes: list[onnx.NodeProto] = list(self.fixed)
         inputs: dict[str, onnx.ValueInfoProto] = {}
         outputs: list[onnx.ValueInfoProto] = []
         names: dict[str, str] = {}
-        for members in self._groups():
+        for members in self._together(self._groups(), joined):
             inner = [(n.name, n.op_type) for n in members if n.op_type not in (_Q, _DQ)]
-            lead = next((n for n in members if n.op_type not in (_Q, _DQ)), members[0])
+            lead = _lead(members)
             if only is not None and lead.name not in only:
                 continue
             prefix = f"p{len(pieces)}/"
@@ -116,6 +126,8 @@ class _Cutter:
                     nodes.append(copy)
                     names[copy.name] = maker.name
                     name = source
+                if name in made:
+                    continue
                 if prefix + name not in inputs:
                     inputs[prefix + name] = self._value(name, prefix)
                     fed.append(name)
@@ -160,6 +172,25 @@ class _Cutter:
             groups.setdefault(find(node.name), []).append(node)
         return list(groups.values())
 
+    def _together(
+        self, groups: list[list[onnx.NodeProto]], joined: Sequence[Sequence[str]]
+    ) -> list[list[onnx.NodeProto]]:
+        """The groups, those whose names stand together in ``joined`` made one."""
+        order = {node.name: index for index, node in enumerate(self.live)}
+        for names in joined:
+            merged: list[list[onnx.NodeProto]] = []
+            whole: list[onnx.NodeProto] = []
+            for group in groups:
+                if _lead(group).name not in names:
+                    merged.append(group)
+                    continue
+                if not whole:
+                    merged.append(whole)
+                whole += group
+            whole.sort(key=lambda node: order[node.name])
+            groups = merged
+        return groups
+
     def _ends(self, members: Sequence[onnx.NodeProto], made: set[str]) -> list[str]:
         """What leaves a piece: quantized integers, graph outputs, what other pieces read."""
         inside = {node.name for node in members}
@@ -199,6 +230,11 @@ class _Cutter:
         model.ir_version = self.proto.ir_version
         model.functions.extend(self.proto.functions)
         return bytes(model.SerializeToString(deterministic=True))
+
+
+def _lead(members: Sequence[onnx.NodeProto]) -> onnx.NodeProto:
+    """The node that a piece is called after."""
+    return next((n for n in members if n.op_type not in (_Q, _DQ)), members[0])
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], wanted: set[str]) -> list[onnx.NodeProto]:

@@ -162,7 +162,9 @@ def _nodes(
         line: int,
     ) -> None:
         if op in CONVERSIONS:
-            (border if reason and _BORDER.search(reason) else converted).add(node)
+            # Without a name there is only their number to tell them apart by.
+            names = {node} if node else {f"{op} {number}" for number in range(count)}
+            (border if reason and _BORDER.search(reason) else converted).update(names)
             return
         falls.append(
             Fallback(

@@ -77,6 +77,7 @@ class Gathered:
         self.damage: Tally[str, None] = Tally()
         self._sessions: dict[Stream, Session] = {}
         self._numbers = 0
+        self._known: dict[tuple[object, ...], tuple[str, tuple[str, str, str]]] = {}
         self._tensors: dict[tuple[bytes, ...], str] = {}
         self._takes: dict[Fact, Callable[[Form, Match, Session, int, str], None]] = {
             Fact.VERSION: self._version,
@@ -133,13 +134,13 @@ class Gathered:
         self._close(session)
         for outcome in session.outcomes():
             key = (outcome.node, outcome.op, outcome.provider, outcome.how)
-            self.outcomes.add(key, outcome.line, _none)
+            self.outcomes.add(key, outcome.line, _none, outcome.count)
             if outcome.fell:
                 self._fall(outcome)
 
     def _fall(self, outcome: Outcome) -> None:
         key = (outcome.node, outcome.op, outcome.reason, outcome.causes)
-        self.fell.add(key, outcome.line, _none)
+        self.fell.add(key, outcome.line, _none, outcome.count)
 
     def _close(self, session: Session) -> None:
         group = session.close()
@@ -247,7 +248,7 @@ class Gathered:
         nodes, total, parts = (
             int(said[name]) if said.get(name) else None for name in ("nodes", "total", "partitions")
         )
-        if provider == "QNNExecutionProvider" and nodes == parts:
+        if provider == "QNNExecutionProvider" and (nodes == parts or parts == 0):
             nodes = 0 if parts == 0 else None  # the trap: partitions printed as nodes
         session.providers.add(provider)
         self.taken.add((provider, nodes, total, parts), line, _none)
@@ -323,11 +324,21 @@ class Gathered:
                 self.subgraphs.add((provider, node), line, _none)
 
     def _trouble(self, form: Form, match: Match, session: Session, line: int, source: str) -> None:
+        severity = "error" if form.fact is Fact.ERROR else "warning"
+        raw = match.groups()
+        if known := self._known.get((severity, source, *raw)):  # the same words as before
+            text, key = known
+            self.troubles.add(key, line, lambda: (text, None))
+            if severity == "error":
+                session.blame(text)
+            return
         said = match.groupdict()
         text = words(said["text"])[:_TEXT]
         node = words(said["node"]) if said.get("node") else None
-        severity = "error" if form.fact is Fact.ERROR else "warning"
-        self.troubles.add((severity, source, _DIGITS.sub("#", text)), line, lambda: (text, node))
+        key = (severity, source, _DIGITS.sub("#", text))
+        self.troubles.add(key, line, lambda: (text, node))
+        if len(self._known) < _TROUBLES:
+            self._known[severity, source, *raw] = text, key
         if severity == "error":
             session.blame(text)
 

@@ -49,13 +49,15 @@ def clean(line: bytes) -> bytes:
         line = line.replace(b"\0", b"")
     if b"\x1b" in line:
         line = _COLOUR.sub(b"", line)
-    return line.rstrip(b"\r")
+    return line.rstrip(b"\r") if line.endswith(b"\r") else line
 
 
 def prefix_of(line: bytes) -> Prefix | None:
     """Logcat's prefix of a clean line, in any of its formats; None where it has none."""
     head = line[:300]
     if not head or head[0] not in b"0123456789VDIWEFA":
+        return None
+    if head[4:5] == b"-" and head[29:31] == b" [":  # onnxruntime's own stamp, in nanoseconds
         return None
     for pattern in _FORMS:
         if match := pattern.match(head):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,6 +41,15 @@ _ALONE = frozenset(
 )
 
 
+class Reads(NamedTuple):
+    """A form in its source; ``alone``: it says the same whatever process wrote it."""
+
+    search: Callable[[bytes], re.Match[bytes] | None]
+    form: Form
+    source: str
+    alone: bool
+
+
 @dataclass(frozen=True)
 class Grammar:
     """All sources as one automaton.
@@ -51,7 +63,7 @@ class Grammar:
     known: int
     owners: tuple[str, ...]
     anchors: tuple[bytes, ...]
-    forms: dict[int, tuple[tuple[Form, str], ...]]
+    forms: dict[int, tuple[Reads, ...]]
 
 
 @cache
@@ -64,10 +76,11 @@ def build(sources: tuple[Source, ...]) -> Grammar:
     """The grammar of these sources."""
     weak = {literal: source.name for source in sources for literal in (*source.tags, *source.marks)}
     chatter = {literal: source.name for source in sources for literal in source.chatter}
-    anchors: dict[bytes, list[tuple[Form, str]]] = {}
+    anchors: dict[bytes, list[Reads]] = {}
     for source in sources:
         for form in source.forms:
-            anchors.setdefault(form.anchor, []).append((form, source.name))
+            reads = Reads(form.pattern.search, form, source.name, form.fact in _ALONE)
+            anchors.setdefault(form.anchor, []).append(reads)
     ordered = sorted(anchors, key=lambda literal: (len(literal), literal))
     literals = [*weak, *chatter, *ordered]
     known = len(weak) + len(chatter)
@@ -101,12 +114,12 @@ class _Reader:
         self._grammar = known
         self._gathered = Gathered()
         self._shapes = Shapes(all_sources())
-        self._sources: dict[str, int] = {}
+        self._known: Counter[str] = Counter()
+        self._odd: Counter[str] = Counter()
         self._head = b""
         self._bytes = 0
         self._lines = 0
         self._blank = 0
-        self._read = 0
 
     def note(self, what: str) -> None:
         """A part that could not be read, near the line that was reached."""
@@ -149,7 +162,7 @@ class _Reader:
         inside = hits.literals[(hits.literals > weak) & (hits.literals <= known)]
         for index, count in enumerate(np.bincount(inside, minlength=1).tolist()):
             if count:
-                self._count(self._grammar.owners[index - 1], count)
+                self._known[self._grammar.owners[index - 1]] += count
 
     def _count_weak(self, text: bytes, hits: Hits) -> None:
         chosen = np.flatnonzero(hits.literals <= self._grammar.weak)
@@ -167,40 +180,41 @@ class _Reader:
             self._unknown(line, likeness, self._lines + int(hits.numbers[at]) + 1, count)
 
     def _take_line(self, line: bytes, literal: int, number: int) -> None:
-        found = self._form_of(line, literal)
-        if found is None:
-            self._unknown(line, hash(line.translate(None, b"0123456789")), number, 1)
-            return
-        form, source, match = found
+        for reads in self._grammar.forms[literal]:
+            if match := reads.search(line):
+                break
+        else:
+            found = self._shorter(line, literal)
+            if found is None:
+                self._unknown(line, hash(line.translate(None, b"0123456789")), number, 1)
+                return
+            reads, match = found
         stream = None
-        if form.fact not in _ALONE and (prefix := prefix_of(line)):
+        if not reads.alone and (prefix := prefix_of(line)):
             stream = prefix.stream
-        self._count(source, 1)
-        self._gathered.take(form, match, source, stream, number)
+        self._known[reads.source] += 1
+        self._gathered.take(reads.form, match, reads.source, stream, number)
 
-    def _form_of(self, line: bytes, literal: int) -> tuple[Form, str, re.Match[bytes]] | None:
-        """The form of the line's longest anchor, or of a shorter one; with its source."""
+    def _shorter(self, line: bytes, literal: int) -> tuple[Reads, re.Match[bytes]] | None:
+        """A form with a shorter anchor than the line's longest, which no form reads."""
         known = self._grammar.known
-        for index in range(literal, known, -1):
-            if index == literal or self._grammar.anchors[index - known - 1] in line:
-                for form, source in self._grammar.forms[index]:
-                    if match := form.pattern.search(line):
-                        return form, source, match
+        for index in range(literal - 1, known, -1):
+            if self._grammar.anchors[index - known - 1] in line:
+                for reads in self._grammar.forms[index]:
+                    if match := reads.search(line):
+                        return reads, match
         return None
 
     def _unknown(self, line: bytes, likeness: int, number: int, count: int) -> None:
         source = self._shapes.add(line, likeness, number, count)
         if source is not None:
-            self._sources[source] = self._sources.get(source, 0) + count
-
-    def _count(self, source: str, count: int) -> None:
-        self._read += count
-        self._sources[source] = self._sources.get(source, 0) + count
+            self._odd[source] += count
 
     def findings(self, path: Path) -> LogFindings:
         """What was found; raises :class:`LogError` where it was no log."""
         self._gathered.settle()
-        if not self._read and (_is_binary(self._head) or not self._is_log()):
+        read = self._known.total()
+        if not read and (_is_binary(self._head) or not self._is_log()):
             raise LogError(f"Log {path}: {_what(self._head)}")
         return conclude(
             self._gathered,
@@ -208,8 +222,8 @@ class _Reader:
             size=self._bytes,
             lines=self._lines,
             blank=self._blank,
-            read=self._read,
-            sources=dict(sorted(self._sources.items(), key=lambda entry: -entry[1])),
+            read=read,
+            sources=dict((self._known + self._odd).most_common()),
             unknown_lines=self._shapes.lines,
             unknown_shapes=self._shapes.distinct,
             unknown=self._shapes.commonest(SHOWN),

@@ -30,15 +30,23 @@ _Array = np.ndarray[Any, np.dtype[Any]]
 
 @dataclass(frozen=True)
 class Automaton:
-    """Literals as a table: ``following`` (states, 256) uint16, ``found`` (states) int32.
+    """Literals as a table.
 
-    ``found`` is the highest number of a literal that ends in the state, from 1; 0 is none, and
-    states below ``first`` have none.
+    ``classes`` (256) uint8 tells which column is a byte's: bytes that no state tells apart share
+    one. ``following`` (states x columns) uint32 has rows by state and holds where the next state's
+    row begins. ``found`` (states) int32 is the highest number of a literal that ends in the state,
+    from 1; 0 is none, and rows that begin before ``first`` have none.
     """
 
+    classes: _Array
     following: _Array
     found: _Array
     first: int
+
+    @property
+    def columns(self) -> int:
+        """How many kinds of byte there are."""
+        return self.following.size // self.found.size
 
 
 @dataclass(frozen=True)
@@ -94,7 +102,14 @@ def automaton(literals: Sequence[bytes]) -> Automaton:
     following = place[following[order]]
     following[:, 0] = np.arange(len(goto), dtype=np.uint16)  # NUL bytes are stepped over
     ends = np.array(found, np.int32)[order]
-    return Automaton(following, ends, int(np.count_nonzero(ends == 0)))
+    table, classes = np.unique(following, axis=1, return_inverse=True)
+    columns = table.shape[1]
+    return Automaton(
+        classes.reshape(-1).astype(np.uint8),
+        (table.astype(np.uint32) * np.uint32(columns)).reshape(-1),
+        ends,
+        int(np.count_nonzero(ends == 0)) * columns,
+    )
 
 
 def scan(text: bytes, machine: Automaton, weak: int) -> Hits:
@@ -108,9 +123,11 @@ def scan(text: bytes, machine: Automaton, weak: int) -> Hits:
     counts = np.zeros(3, np.int64)
     size = _scan(
         np.frombuffer(text, np.uint8),
+        machine.classes,
         machine.following,
         machine.found,
-        machine.first,
+        np.uint32(machine.first),
+        np.uint32(machine.columns),
         MAX_LINE,
         weak,
         spans,
@@ -119,9 +136,8 @@ def scan(text: bytes, machine: Automaton, weak: int) -> Hits:
     )
     starts, ends, numbers, literals = spans[:, :size]
     lines, blank, overlong = (int(count) for count in counts)
-    return Hits(
-        starts, ends, numbers, literals, hashes[:size], lines, blank, text.count(b"\0"), overlong
-    )
+    nuls = text.count(b"\0") if b"\0" in text else 0
+    return Hits(starts, ends, numbers, literals, hashes[:size], lines, blank, nuls, overlong)
 
 
 def _jit(function: _Function) -> _Function:
@@ -166,9 +182,11 @@ def _hash(data: _Array, start: int, end: int) -> Any:
 @_jit
 def _scan(
     data: _Array,
+    classes: _Array,
     following: _Array,
     found: _Array,
-    first: int,
+    first: Any,
+    columns: Any,
     longest: int,
     weak: int,
     spans: _Array,
@@ -179,7 +197,7 @@ def _scan(
     start = 0
     length = data.size
     while start < length:
-        state = 0
+        state = np.uint32(0)
         best = 0
         limit = min(start + longest, length)
         index = start
@@ -187,9 +205,9 @@ def _scan(
             byte = data[index]
             if byte == 10:
                 break
-            state = following[state, byte]
-            if state >= first and found[state] > best:
-                best = found[state]
+            state = following[state + classes[byte]]
+            if state >= first:
+                best = max(best, found[state // columns])
             index += 1
         end = index
         if index == limit and index < length and data[index] != 10:

@@ -58,7 +58,7 @@ class Answer:
 class Outcome:
     """What became of one node in one session; ``how`` as in ``NodePlacement``."""
 
-    node: str
+    node: str | None
     op: str
     provider: str
     how: str
@@ -66,6 +66,7 @@ class Outcome:
     causes: tuple[str, ...]
     line: int
     fell: bool
+    count: int = 1
 
 
 @dataclass
@@ -78,6 +79,9 @@ class Session:
     answers: dict[str, Answer] = field(default_factory=dict)
     placed: dict[str, tuple[str, str, int]] = field(default_factory=dict)
     providers: set[str] = field(default_factory=set)
+    # Nodes without a name, by op: what refused the op last, and how many are where.
+    nameless: dict[str, Answer] = field(default_factory=dict)
+    counted: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def blame(self, cause: str) -> None:
         """Keep an error: it is a cause if a refusal follows."""
@@ -112,13 +116,18 @@ class Session:
 
     def answer(self, node: str, answer: Answer) -> None:
         """The provider's answer to one node; a later one replaces it."""
-        if node and (node in self.answers or len(self.answers) < LIMIT):
+        self.providers.add(answer.by)
+        if not node:
+            if not answer.passed:
+                self.nameless[answer.op] = answer
+        elif node in self.answers or len(self.answers) < LIMIT:
             self.answers[node] = answer
-            self.providers.add(answer.by)
 
     def place(self, node: str, op: str, provider: str, line: int) -> None:
         """The session's own word on one node."""
-        if node and (node in self.placed or len(self.placed) < LIMIT):
+        if not node:
+            self.counted.setdefault((op, provider), []).append(line)
+        elif node in self.placed or len(self.placed) < LIMIT:
             self.placed[node] = (op, provider, line)
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -156,6 +165,37 @@ class Session:
                 answer.line,
                 not answer.passed,
             )
+
+        yield from self._nameless_outcomes(npu)
+
+    def _nameless_outcomes(self, npu: bool) -> Iterator[Outcome]:
+        """Of nodes without a name the reason is that of their op."""
+        for (op, provider), lines in self.counted.items():
+            fell = npu and processor_of(provider) == "cpu"
+            why = self.nameless.get(op) if fell else None
+            yield Outcome(
+                None,
+                op,
+                provider,
+                "placed",
+                why.reason if why else None,
+                why.causes if why else (),
+                lines[0],
+                fell,
+                len(lines),
+            )
+        if not self.placed and not self.counted:
+            for op, answer in self.nameless.items():
+                yield Outcome(
+                    None,
+                    op,
+                    "CPUExecutionProvider",
+                    "refused",
+                    answer.reason,
+                    answer.causes,
+                    answer.line,
+                    True,
+                )
 
     def is_fused(self, group: Group) -> bool:
         """Whether the provider takes the group's nodes as one op of its own."""

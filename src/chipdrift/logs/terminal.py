@@ -57,7 +57,7 @@ class _Page:
         from rich.padding import Padding
         from rich.text import Text
 
-        self._console.print(Padding(Text(text, style=style), (0, 0, 0, indent)))
+        self._console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
 
     def rows(self, rows: Iterable[tuple[str, ...]], right: int = 1) -> None:
         """A table without lines; the first ``right`` columns are figures."""
@@ -77,12 +77,12 @@ class _Page:
         if made:
             from rich.padding import Padding
 
-            self._console.print(Padding(table, (0, 0, 0, 2)))
+            self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def _head(page: _Page, findings: LogFindings, chips: Mapping[int, str]) -> None:
     sources = ", ".join(findings.sources) or "no source that chipdrift knows"
-    page.say(f"{findings.file}: {findings.lines:,} lines; {sources}", "bold")
+    page.say(f"{findings.file}: {_counted(findings.lines, 'line')}; {sources}", "bold")
     said = []
     for field, words in _CHIP.items():
         for chip in findings.chips:
@@ -96,8 +96,31 @@ def _head(page: _Page, findings: LogFindings, chips: Mapping[int, str]) -> None:
         page.say(f"Versions: {_listed(versions, 8)}")
 
 
+def _shortfalls(findings: LogFindings) -> list[str]:
+    """Delegates on the CPU, and those of the NPU that did not take all: the log names no nodes."""
+    said = []
+    for taken in findings.delegations:
+        line, total = f"(line {taken.line:,})", taken.total or 0
+        if taken.processor == "cpu" and total and taken.nodes:
+            share = f"{taken.nodes} of {total} nodes"
+            said.append(f"{share} are with {taken.provider}, on the CPU {line}")
+        elif taken.processor == "npu" and taken.nodes == 0:
+            said.append(f"{taken.provider} took no node {line}")
+        elif taken.processor == "npu" and taken.nodes and taken.nodes < total:
+            left = f"{total - taken.nodes} of {total} nodes"
+            said.append(f"{left} are not with {taken.provider} {line}")
+    return list(dict.fromkeys(said))
+
+
 def _fallbacks(page: _Page, findings: LogFindings) -> None:
+    short = _shortfalls(findings)
+    if short:
+        page.section("Not all is on the NPU", "bold red")
+        for words in short[:_ROWS]:
+            page.say(words, "red", indent=2)
     if not findings.fallbacks:
+        if short:
+            return
         if any(place.processor == "npu" for place in findings.placements):
             page.section("No node left the NPU, as far as the log says.", "bold green")
         elif not findings.placements and not findings.delegations:
@@ -112,9 +135,11 @@ def _fallbacks(page: _Page, findings: LogFindings) -> None:
     for fall in findings.fallbacks:
         groups.setdefault((_reason(fall), _told(fall)), []).append(fall)
     named = len({fall.node for fall in findings.fallbacks if fall.node})
-    ops = len({fall.op for fall in findings.fallbacks})
-    what = f"{_counted(named, 'node')} left the NPU" if named else f"{_counted(ops, 'op')} refused"
-    page.section(f"{what}: worst first", "bold red")
+    ops = len({fall.op for fall in findings.fallbacks if not fall.node})
+    said = [f"{_counted(named, 'node')} left the NPU"] * bool(named)
+    said += [f"{_counted(ops, 'kind')} of op did, without names"] * bool(named and ops)
+    said += [f"{_counted(ops, 'kind')} of op refused or left to the CPU"] * (not named)
+    page.section(f"{'; '.join(said)}: worst first", "bold red")
     ordered = sorted(groups.items(), key=lambda entry: -len(entry[1]))
     for (_, causes), falls in ordered[:_ROWS]:
         names = [fall.node for fall in falls if fall.node]
@@ -153,7 +178,8 @@ def _troubles(page: _Page, findings: LogFindings) -> None:
     errors = [t for t in findings.troubles if t.severity == "error" and t.text not in causes]
     warnings = [t for t in findings.troubles if t.severity == "warning"]
     if errors:
-        page.section(f"{_counted(len(errors), 'error')} beside these", "bold red")
+        beside = " beside these" if findings.fallbacks else ""
+        page.section(f"{_counted(len(errors), 'error')}{beside}", "bold red")
         page.rows(_trouble(trouble) for trouble in errors[:_ROWS])
         if len(errors) > _ROWS:
             page.say(f"and {len(errors) - _ROWS} more (--json has all)", "dim", indent=2)
@@ -278,8 +304,7 @@ def _unread(page: _Page, findings: LogFindings) -> None:
             for form in findings.unknown[:5]
         )
     if findings.foreign:
-        page.say("")
-        page.say(f"{_counted(findings.foreign, 'line')} of none of these sources", "dim")
+        page.section(f"{_counted(findings.foreign, 'line')} of none of these sources", "dim")
     for damage in findings.damage:
         near = f" (near line {damage.line:,})" if damage.line else ""
         page.say(f"Damaged: {damage.what}, {damage.count:,} x{near}", "yellow")

@@ -244,7 +244,7 @@ def _scales(
     size = np.exp2(rng.uniform(np.log2(least), 0.5, count))
     factor = np.array([_factor(rng, float(s), rivals) for s in size])
     w_scale = (factor * float(y_scale) / float(x_scale)).astype(np.float32)
-    ulps = rng.integers(-_NEAR, _NEAR + 1, count)
+    ulps = rng.integers(-_NEAR, _NEAR + 1, count) * (rng.random(count) < 0.6)
     w_scale = (w_scale.view(np.int32) + ulps.astype(np.int32)).view(np.float32)
     few = rng.random(count) < (0.6 if round_scales else 0.2)
     odd = rng.choice([1, 3, 5, 7, 9, 11], count)
@@ -253,16 +253,20 @@ def _scales(
 
 
 def _factor(rng: np.random.Generator, size: float, rivals: Sequence[Requantize]) -> float:
-    """A scale S near ``size``: any, or one at which a multiplier of few bits turns.
+    """A scale S near ``size``: any, one at which a multiplier of few bits turns, or a ratio.
 
     Multipliers turn halfway between the numbers they can hold, and the bits that are kept change at
-    powers of two.
+    powers of two. A ratio of small integers puts sums so close to ties that the arithmetic of the
+    product decides.
     """
-    where = rng.integers(4)
+    where = rng.integers(6)
     if where < 2:
         return size
     low = 2.0 ** np.floor(np.log2(size))
-    if where == 2 and rng.random() < 0.3:
+    if where < 4:
+        ratio = rng.choice([1, 3, 5, 7, 9, 11]) / (2 * int(np.exp2(rng.uniform(0, 11))) + 1)
+        return float(low * ratio / 2.0 ** np.floor(np.log2(ratio)))
+    if rng.random() < 0.15:
         return float(low * rng.choice([1, 1.5]))
     rules = rivals[int(rng.integers(len(rivals)))]
     bits = rules.bits or int(rng.integers(1, 25))

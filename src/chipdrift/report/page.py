@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chipdrift.errors import RunError
+from chipdrift.findings import Diagnosis
 from chipdrift.records import Matrix
 
 REPORT_FILE = "report.html"
@@ -15,10 +17,17 @@ def write_report(folder: str | Path) -> Path:
 
     Raises RunError where the folder holds no finished run or cannot be written.
     """
+    from chipdrift.diagnose.files import read_diagnoses
     from chipdrift.matrix import read_matrix
     from chipdrift.store import Store
 
     matrix = read_matrix(folder)
+    diagnoses: list[Diagnosis] = []
+    fault = None
+    try:
+        diagnoses = read_diagnoses(folder)
+    except RunError as error:  # what was measured is shown all the same
+        fault = str(error)
     with Store.read(Path(folder)) as store:
         keys = store.fact("samples") or []
         pictures = {}
@@ -26,14 +35,22 @@ def write_report(folder: str | Path) -> Path:
             png = store.picture(keys[index]) if index < len(keys) else None
             if png is not None:
                 pictures[index] = png
-        return store.write_file(REPORT_FILE, render(matrix, pictures).encode())
+        return store.write_file(REPORT_FILE, render(matrix, pictures, diagnoses, fault).encode())
 
 
-def render(matrix: Matrix, pictures: Mapping[int, bytes]) -> str:
-    """The report as text; ``pictures`` are PNG files by sample index."""
+def render(
+    matrix: Matrix,
+    pictures: Mapping[int, bytes],
+    diagnoses: Sequence[Diagnosis] = (),
+    fault: str | None = None,
+) -> str:
+    """The report as text; ``pictures`` are PNG files by sample index.
+
+    ``fault`` says why the run's diagnoses cannot be read.
+    """
     import jinja2
 
-    from chipdrift.report import agreement, basis, heatmap, partings, places
+    from chipdrift.report import agreement, basis, diagnosis, heatmap, partings, places
     from chipdrift.report.figures import Figures, noun, pieces
     from chipdrift.report.summary import findings
 
@@ -49,9 +66,10 @@ def render(matrix: Matrix, pictures: Mapping[int, bytes]) -> str:
         matrix=matrix,
         figures=Figures.of(matrix),
         noun=noun(matrix),
-        findings=findings(matrix),
+        findings=[*findings(matrix), *diagnosis.sentences(diagnoses)],
         heat=heatmap.heatmap(matrix),
         agreements=agreement.agreements(matrix),
+        diagnosed=diagnosis.diagnosed(matrix, diagnoses, fault),
         cards=partings.cards(matrix, pictures),
         places=places.placements(matrix),
         numbers=basis.numbers(matrix),

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chipdrift.records import Cell, Matrix
-from chipdrift.report.figures import Figures, counted, pieces
+from chipdrift.report.figures import Figures, counted
 from chipdrift.report.placed import assumption
+from chipdrift.report.printing import folded, printable
 from chipdrift.report.summary import findings
 
 if TYPE_CHECKING:
@@ -112,28 +113,14 @@ def _table(
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 1))
     table.add_column("", no_wrap=True)
     for name in columns:
-        start, colon, rest = _printable(console, name).partition(":")
-        head = "\n".join(_folded(part, fold) for part in (start + colon, rest) if part)
+        start, colon, rest = printable(console, name).partition(":")
+        head = "\n".join(folded(part, fold) for part in (start + colon, rest) if part)
         table.add_column(Text(head), justify="right", no_wrap=True)
     for row in rows:
-        cells = [_printable(console, texts.get((row, column), "")) for column in columns]
+        cells = [printable(console, texts.get((row, column), "")) for column in columns]
         styled = [Text(c, style="bold red" if c.endswith(("*", "!")) else "") for c in cells]
-        table.add_row(Text(_folded(_printable(console, row), console.width // 3)), *styled)
+        table.add_row(Text(folded(printable(console, row), console.width // 3)), *styled)
     return table
-
-
-def _folded(name: str, width: int | None) -> str:
-    """``name`` on lines of at most ``width`` characters, cut between its pieces where it can."""
-    if width is None or len(name) <= width:
-        return name
-    lines = [""]
-    for part in pieces(name):
-        if len(lines[-1]) + len(part) > width and lines[-1]:
-            lines.append("")
-        lines[-1] += part
-        while len(lines[-1]) > width:
-            lines[-1:] = [lines[-1][:width], lines[-1][width:]]
-    return "\n".join(lines)
 
 
 def _fits(table: Table, console: Console) -> bool:
@@ -145,21 +132,10 @@ def _say(console: Console, words: str, style: str = "", bullet: bool = False) ->
     from rich.table import Table
     from rich.text import Text
 
-    text = Text(_printable(console, words), style=style)
+    text = Text(printable(console, words), style=style)
     if not bullet:
         console.print(text)
         return
     grid = Table.grid(padding=(0, 1, 0, 0))
     grid.add_row(Text("-", style=style), text)
     console.print(grid)
-
-
-def _printable(console: Console, text: str) -> str:
-    """Without control characters, which a name may hold, and in the terminal's own encoding."""
-    encoding = console.encoding
-    text = "".join(c if c.isprintable() else " " if c.isspace() else "?" for c in text)
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        text = text.replace("±", "+-").encode(encoding, "replace").decode(encoding)
-    return text

@@ -125,3 +125,26 @@ def test_a_run_that_fell_is_not_hidden_by_a_later_one_that_did_not(tmp_path: Pat
     conv = [p for p in found.placements if p.node == "conv"]
     assert {p.processor for p in conv} == {"cpu", "npu"}
     assert "conv" in {f.node for f in found.fallbacks}
+
+
+NAMELESS = """\
+[V:onnxruntime:, q.cc:1 LogNodeSupport] Validation FAILED for 1 nodes in NodeUnit (Erf) :
+\tOperator type: Erf Node name:  Node index: 3
+\tREASON : no Erf here
+"""
+PLACED = """\
+[V:onnxruntime:, s.cc:1 VerifyEachNodeIsAssignedToAnEp]  Node(s) placed on [CPUExecutionProvider]. N
+[V:onnxruntime:, s.cc:1 VerifyEachNodeIsAssignedToAnEp]   Erf ()
+[V:onnxruntime:, s.cc:1 VerifyEachNodeIsAssignedToAnEp]   Erf ()
+[V:onnxruntime:, s.cc:1 VerifyEachNodeIsAssignedToAnEp]   Pad ()
+"""
+
+
+def test_nodes_without_a_name_are_counted_by_their_op(tmp_path: Path) -> None:
+    path = tmp_path / "nameless.log"
+    path.write_text(NAMELESS + PLACED)
+    falls = {(f.node, f.op, f.reason, f.count) for f in read_log(path).fallbacks}
+    assert falls == {(None, "Erf", "no Erf here", 2), (None, "Pad", None, 1)}
+    path.write_text(NAMELESS)
+    (fall,) = read_log(path).fallbacks
+    assert (fall.node, fall.op, fall.reason) == (None, "Erf", "no Erf here")

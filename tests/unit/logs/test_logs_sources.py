@@ -48,7 +48,7 @@ def test_every_form_is_the_first_to_read_a_line(name: str, source: Source) -> No
     for line in lines:
         held = [anchor for anchor in known.anchors if anchor in line]
         for anchor in reversed(held):  # the longest first
-            forms = [f for f, _ in known.forms[numbers[anchor]] if f.pattern.search(line)]
+            forms = [r.form for r in known.forms[numbers[anchor]] if r.search(line)]
             if forms:
                 used.add(id(forms[0]))
                 break

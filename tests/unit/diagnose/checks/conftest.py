@@ -1,4 +1,4 @@
-"""Exams that all checks' tests share."""
+"""Exams for the tests of checks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from exams import Exams
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def exam_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Exams]:
     """``exam_of(model, feeds, a, b, ...)``: see :class:`exams.Exams`."""
     exams = Exams(tmp_path_factory.mktemp("exams"))

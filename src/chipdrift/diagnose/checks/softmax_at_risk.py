@@ -1,0 +1,120 @@
+"""A Softmax whose input or output is too coarse for probabilities.
+
+What it finds: a Softmax, or an attention, whose input's step is so large that rounding alone
+changes the ratio of two probabilities by a tenth; and one whose output's step swallows the
+probabilities of long rows, so that they no longer sum to 1.
+
+Why it hurts: a Softmax turns a difference of inputs into a ratio of outputs: half a step of s is a
+factor of exp(s / 2). A mask of -10000 in the range of the scores makes the step of 8 bits 39: all
+that is attended to gets the same probability.
+
+Example: a transformer's attention in w8a8 with its mask added as -10000 before the quantizer.
+
+Fix: keep the scores in 16 bits (w8a16_pc); write the mask as a small number, say -30, so that it
+does not set the range; or leave the Softmax in float.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from chipdrift.diagnose.exam import Exam
+from chipdrift.findings import Finding
+from chipdrift.graph import Piece
+from chipdrift.numerics.tensors import OpSpec, Quant
+
+Array = np.ndarray[Any, Any]
+
+# What half a step of the input may change in the ratio of two probabilities. 8 bits over scores of
+# -12 to 12 change it by 5 %, 16 bits by far less than 0.1 %.
+_RATIO = 0.1
+# How far a row of output probabilities may sum from 1, on average over the rows.
+_LOST = 0.1
+
+
+def look(exam: Exam) -> Iterator[Finding]:
+    """One finding for each Softmax at risk, for its input first."""
+    pieces = {piece.name: piece for piece in exam.anatomy.cut.pieces}
+    for name, spec in exam.specs.items():
+        if spec.op != "Softmax" or "scores" in spec.attributes:
+            continue
+        quant = spec.operands[0].quant
+        if quant is None or not quant.per_tensor:
+            continue
+        step = float(quant.scale)
+        moved = math.expm1(min(700.0, step / 2))
+        if moved > _RATIO:
+            yield _coarse(exam, name, quant, step, moved)
+            continue
+        lost = _unsummed(exam, spec, pieces.get(name))
+        if lost is not None and lost > _LOST:
+            yield _swallowed(exam, name, spec, lost)
+
+
+def _coarse(exam: Exam, name: str, quant: Quant, step: float, moved: float) -> Finding:
+    zero = int(quant.zero_point)
+    span = f"{(quant.low - zero) * step:.4g} to {(quant.high - zero) * step:.4g}"
+    changes = f"by up to {100 * moved:.0f} %" if moved < 10 else f"up to {moved:.2g} times"
+    return Finding(
+        check="softmax-at-risk",
+        severity="warning",
+        title=f"{name} (Softmax) reads scores in steps of {step:.3g}",
+        words=f"its input's {quant.bits} bits span {span}: rounding alone changes the ratio of two "
+        f"probabilities {changes}",
+        nodes=(name,),
+        targets=exam.targets,
+        experiment=f"the input's quantizer: half a step of {step:.4g} is a factor of "
+        f"exp({step / 2:.4g})",
+        fix="keep the scores in 16 bits, and write a mask as a small number, say -30, so that it "
+        "does not set the range",
+        command=_command(exam),
+        weight=min(1.0, moved),
+    )
+
+
+def _swallowed(exam: Exam, name: str, spec: OpSpec, lost: float) -> Finding:
+    return Finding(
+        check="softmax-at-risk",
+        severity="warning",
+        title=f"{name} (Softmax) gives probabilities that do not sum to 1",
+        words=f"its output's step of {float(spec.output.scale):.3g} is of the size of the "
+        f"probabilities themselves: a row's sum is off by {100 * lost:.0f} % on average",
+        nodes=(name,),
+        targets=exam.targets[:1],
+        experiment=f"the rows of this tensor on {exam.targets[0]}, summed up",
+        fix="keep the probabilities in 16 bits",
+        command=_command(exam),
+        weight=min(1.0, lost),
+    )
+
+
+def _unsummed(exam: Exam, spec: OpSpec, piece: Piece | None) -> float | None:
+    """How far the rows of output probabilities sum from 1, on average."""
+    if piece is None or len(piece.outputs) != 1 or not spec.output.per_tensor:
+        return None
+    away: list[Array] = []
+    for entry in exam.tensors_a:
+        held = entry.get(piece.outputs[0])
+        if held is None or held.dtype.kind == "f" or not held.ndim:
+            return None
+        steps = held.astype(np.float64) - int(spec.output.zero_point)
+        real = steps * float(spec.output.scale)
+        opset = int(spec.attributes.get("opset", 13))
+        axis = int(spec.attributes.get("axis", -1 if opset >= 13 else 1))
+        if opset < 13:  # all axes from this one on are one
+            axis %= held.ndim
+            real = real.reshape(*held.shape[:axis], -1)
+            axis = -1
+        away.append(np.abs(real.sum(axis=axis) - 1).reshape(-1))
+    return float(np.concatenate(away).mean()) if away else None
+
+
+def _command(exam: Exam) -> str:
+    return (
+        f"chipdrift matrix MODEL --data DATA --calibration CAL --scheme {exam.case.scheme},"
+        f"w8a16_pc --target {exam.targets[0]} -o runs/w8a16"
+    )

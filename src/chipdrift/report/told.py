@@ -1,0 +1,111 @@
+"""A diagnosis in sentences, the same on the page and in the terminal."""
+
+from __future__ import annotations
+
+from chipdrift.findings import WORDS, Activation, Diagnosis, Distance, Side
+from chipdrift.report.figures import counted, listing, percent
+
+FLOAT = "float"
+
+
+def pair_of(diagnosis: Diagnosis) -> str:
+    """The two that are compared, and under which scheme."""
+    return f"{diagnosis.scheme}: {diagnosis.a.target} against {diagnosis.b.target}"
+
+
+def alike(diagnosis: Diagnosis) -> bool:
+    """Whether no activation and no output differs."""
+    return not any(a.distance.differing for a in (*diagnosis.activations, *diagnosis.outputs))
+
+
+def where_they_part(diagnosis: Diagnosis) -> str:
+    """The first activation that differs, and the first node that does so by itself."""
+    samples, own = counted(diagnosis.samples, "sample"), counted(diagnosis.own_samples, "sample")
+    if alike(diagnosis):
+        return f"The two are identical: every activation and every output of {samples}, to the bit."
+    if diagnosis.b.target == FLOAT:
+        return (
+            f"Compared are {samples}. What a node adds itself is measured with the float model's "
+            f"values, quantized, as its inputs ({own})."
+        )
+    alone = f"run alone, fed with the same integers on both ({own})"
+    if diagnosis.first_layer is None:
+        start = f"All activations of {samples} are identical; only the outputs differ"
+    else:
+        start = f"Over {samples} the first activation that differs is that of"
+        start += f" {diagnosis.first_layer}"
+    if diagnosis.first_op is None:
+        return (
+            f"{start}. No node differs when {alone}: the difference comes from nodes computed "
+            "together, or from samples beyond these."
+        )
+    if diagnosis.first_op == diagnosis.first_layer:
+        return f"{start}, and it is also the first node that differs when {alone}."
+    return f"{start}. The first node that differs when {alone} is {diagnosis.first_op}."
+
+
+def left_npu(side: Side) -> str:
+    """What a side's placement adds to its name: what fell back, or nothing."""
+    place = side.placement
+    if place is None or not place.fallback or side.evidence in ("prediction", "hypothesis"):
+        return ""
+    total = counted(place.npu + place.cpu, "node")
+    names = listing([node.node for node in place.fallback], 4)
+    return f"; {len(place.fallback)} of {total} left the NPU: {names}"
+
+
+def at_the_output(diagnosis: Diagnosis) -> str | None:
+    """How far the outputs are apart, or None where they are equal."""
+    apart = [o for o in diagnosis.outputs if o.distance.differing]
+    if not apart:
+        return None
+    words = [f"{o.tensor}: {measured(o.distance)}" for o in apart[:3]]
+    return f"At the output, {listing(words)}."
+
+
+def measured(distance: Distance) -> str:
+    """A distance in words: "55.6 % of the values differ, up to 3 LSB, SQNR 35 dB"."""
+    words = [f"{percent(distance.differing)} of the values differ"]
+    if distance.max_lsb is not None:
+        words.append(f"up to {distance.max_lsb:,.0f} LSB")
+    elif distance.differing:
+        words.append(f"up to {distance.max_abs:.3g}")
+    if distance.sqnr_db is not None:
+        words.append(f"SQNR {distance.sqnr_db:.0f} dB")
+    return ", ".join(words)
+
+
+def mechanisms_of(diagnosis: Diagnosis) -> list[tuple[str, str, int | None, float]]:
+    """What the drift at the output comes from: share in words, cause, nodes, share.
+
+    The share that is unexplained comes last, its cause "unexplained", without nodes.
+    """
+    found: list[tuple[str, str, int | None, float]] = [
+        (part(a.drift), WORDS.get(a.mechanism, a.mechanism), len(a.nodes), a.drift)
+        for a in diagnosis.attributions
+    ]
+    if found and diagnosis.unexplained is not None:
+        left = diagnosis.unexplained
+        found.append((part(left), "unexplained", None, left))
+    return found
+
+
+def part(share: float) -> str:
+    """A part of a whole: whole percent, and a small one neither none nor negative zero."""
+    if share == 0:
+        return "0 %"
+    if abs(share) < 0.005:
+        return "under 1 %"
+    return f"{100 * share:.0f} %"
+
+
+def thinned(activations: tuple[Activation, ...], most: int) -> list[Activation]:
+    """At most ``most`` or so, evenly along the depth, the first that differs among them."""
+    if len(activations) <= most:
+        return list(activations)
+    step = len(activations) / most
+    chosen = {int(i * step) for i in range(most)} | {len(activations) - 1}
+    first = next((i for i, a in enumerate(activations) if a.distance.differing > 0), None)
+    if first is not None:
+        chosen.add(first)
+    return [activations[i] for i in sorted(chosen)]
