@@ -26,6 +26,9 @@ WORDS = {
 }
 
 Severity = Literal["error", "warning", "note"]
+# How activations were seen: all as further outputs; those of nodes that compute, because the others
+# would have changed the answer; or by models cut off behind them, because any would have.
+Watched = Literal["all", "computing", "cut"]
 Cause = Literal["quantization", "chip", "both", "neither", "unknown"]
 
 
@@ -117,17 +120,19 @@ class Explanation(Record):
 
 
 class Attribution(Record):
-    """A mechanism's part in the whole model: of the drift at the output, and of the answers.
+    """A mechanism's part in the whole model: of the drift, and of the answers.
 
-    ``drift`` is its Shapley value of the mean distance between A's and B's outputs; ``answers`` of
-    the share of samples whose answer parts. Both are shares of the whole; what is missing from 1 is
-    unexplained.
+    ``drift`` is its Shapley value of the mean distance between A's and B's outputs where the engine
+    gives A's outputs (``at`` is ``output``), else of the noise power that all nodes add themselves
+    (``nodes``); ``answers`` of the share of samples whose answer parts. Both are shares of the
+    whole; what is missing from 1 is unexplained.
     """
 
     mechanism: str
     nodes: tuple[str, ...]
     drift: float
     answers: float | None = None
+    at: Literal["output", "nodes"] = "output"
 
 
 class Verdict(Record):
@@ -166,7 +171,11 @@ class Finding(Record):
 
 
 class Side(Record):
-    """One of the two that are compared."""
+    """One of the two that are compared.
+
+    ``tapping_changed``: whether its final answer changed when its activations were made outputs
+    (None: not known).
+    """
 
     target: str
     name: str
@@ -189,6 +198,7 @@ class Diagnosis(Record):
     b: Side
     samples: int
     own_samples: int
+    watched: Watched = "all"
     outputs: tuple[Activation, ...]
     activations: tuple[Activation, ...]
     first_layer: str | None

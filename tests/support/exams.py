@@ -134,8 +134,45 @@ def digits(change: Callable[[dict[str, Array]], None] | None = None) -> bytes:
 
 
 def engine(folder: Path, rules: str, name: str = "planted") -> str:
-    """The target of onnxruntime's rules and ``rules`` (TOML) behind them, in a file of ``folder``."""
+    """The target of onnxruntime's rules with ``rules`` (TOML) behind them, a file in ``folder``."""
     plain = '[requantize]\nscale = "float32"\nmultiplier = "float32"\n'
     path = folder / f"{name}.toml"
     path.write_text(f'description = "A fault planted by a test."\n{plain}{rules}')
     return f"sim:{path}"
+
+
+def at(node: str) -> str:
+    """The TOML list of what ``node`` is called in the model, and in any piece cut out of it."""
+    return str([node, *(f"p{index}/{node}" for index in range(40))])
+
+
+def chain(*factors: Array) -> bytes:
+    """A float model ``y = x @ m0 @ m1 ...``; a factor of one value multiplies (Mul) instead.
+
+    Input ``x`` (1, rows of 8, columns of the first factor); nodes are called m0, m1, ...
+    """
+    first = columns = next(f.shape[0] for f in factors if f.ndim == 2)
+    nodes, name = [], "x"
+    for index, factor in enumerate(factors):
+        op = "MatMul" if factor.ndim == 2 else "Mul"
+        nodes.append(onnx.helper.make_node(op, [name, f"w{index}"], [f"t{index}"], f"m{index}"))
+        name = f"t{index}"
+        columns = factor.shape[1] if factor.ndim == 2 else columns
+    kind = onnx.TensorProto.FLOAT
+    graph = onnx.helper.make_graph(
+        nodes,
+        "chain",
+        [onnx.helper.make_tensor_value_info("x", kind, [1, 8, first])],
+        [onnx.helper.make_tensor_value_info(name, kind, [1, 8, columns])],
+        [numpy_helper.from_array(f.astype(np.float32), f"w{i}") for i, f in enumerate(factors)],
+    )
+    model = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8
+    )
+    return bytes(model.SerializeToString())
+
+
+def rows(columns: int, seed: int = 0, samples: int = 4) -> list[Feed]:
+    """Samples for :func:`chain`: normal values."""
+    rng = np.random.default_rng(seed)
+    return [{"x": rng.normal(size=(1, 8, columns)).astype(np.float32)} for _ in range(samples)]

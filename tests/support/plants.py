@@ -14,12 +14,13 @@ from chipdrift.diagnose.case import Case
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import altered
 from chipdrift.diagnose.run import examine
+from chipdrift.errors import ChipdriftError
 from chipdrift.graph import Anatomy
 from chipdrift.graph.program import parse_program
 from chipdrift.matrix.reopen import Reopened
 from chipdrift.numerics.profile import Fallback, Override, Profile, Rules
 from chipdrift.numerics.rounding import Rounding
-from chipdrift.probe.ask import Asker
+from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.targets import Target, get_target
 from chipdrift.targets.sim.plan import IntegerUnit, make_plan
 from chipdrift.targets.sim.session import SimSession
@@ -77,6 +78,24 @@ def plants() -> list[Plant]:
         for n in (8, 16, 32)
     ]
     found.append(Plant("function_table", "function", (("arithmetic", "float16"),)))
+    # Strengths that the catalogue of the search does not hold.
+    found.append(
+        Plant("dropped_bits", "requantize", (("drop", 7), ("drop_rounding", "MIDPOINT_NONZERO")))
+    )
+    found.append(Plant("function_table", "function", (("arithmetic", "table"), ("entries", 24))))
+    found.append(
+        Plant(
+            "accumulator_overflow",
+            "accumulator",
+            (
+                ("operands", "stored"), ("block", 3), ("block_width", 16),
+                ("block_overflow", "wrap"),
+            ),
+        )
+    )  # fmt: skip
+    found.append(
+        Plant("scale_precision", "requantize", (("multiplier", "fixed_point"), ("bits", 6)))
+    )
     found.append(Plant("fallback", "fallback", ()))
     return found
 
@@ -90,9 +109,12 @@ class LocalAsker(Asker):
         self._sessions: dict[bytes, SimSession] = {}
 
     def ask_each(self, model: bytes, feeds: Iterable[Mapping[str, Array]]) -> Iterator[list[Array]]:
-        session = SimSession(parse_program(model), self._under(model))
-        for feed in feeds:
-            yield session.run(feed)
+        try:
+            session = SimSession(parse_program(model), self._under(model))
+            for feed in feeds:
+                yield session.run(feed)
+        except (ChipdriftError, ValueError) as error:
+            raise NoAnswerError(str(error)) from error
 
     def _under(self, model: bytes) -> Profile:
         """The profile, its rules for single nodes also for the nodes of the pieces."""

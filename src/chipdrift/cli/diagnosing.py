@@ -106,14 +106,24 @@ def diagnose(
 
 def checks(
     name: Annotated[str | None, typer.Argument(help="One check: its whole page.")] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="All pages as one Markdown document.")
+    ] = False,
     json: _Json = False,
 ) -> None:
     """List the checks of a diagnosis, or print the page of one.
 
     Example: chipdrift checks silent-fallback
     """
-    from chipdrift.diagnose.checks import all_checks, get_check
+    from chipdrift.diagnose.checks import all_checks, checks_page, get_check
 
+    if markdown:
+        if name is not None or json:
+            raise ChipdriftError(
+                "--markdown prints all pages as one document: leave out --json and the name."
+            )
+        typer.echo(checks_page(), nl=False)
+        return
     found = [get_check(name)] if name is not None else list(all_checks().values())
     if json:
         pages = [{"name": c.name, "title": c.title, "page": c.page} for c in found]

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from chipdrift.cli import diagnosing, listing, logs, measuring, models, probing, results
+from chipdrift.cli import consistent, diagnosing, listing, logs, measuring, models, probing, results
 from chipdrift.errors import ChipdriftError
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ for _verb in (
     probing.probe,
     probing.profiles,
     diagnosing.diagnose,
+    consistent.consistency,
     diagnosing.checks,
 ):
     app.command()(_verb)

@@ -16,8 +16,7 @@ from chipdrift.diagnose.drift import Drift, Feed
 from chipdrift.diagnose.mechanisms import Variation, altered
 from chipdrift.diagnose.shapley import shapley
 from chipdrift.errors import ModelError
-from chipdrift.findings import Attribution
-from chipdrift.graph import Anatomy
+from chipdrift.findings import Attribution, Explanation, Own
 from chipdrift.graph.program import Program, parse_program
 from chipdrift.numerics.profile import Fallback, Override, Profile, Rules
 from chipdrift.targets.sim.plan import IntegerUnit, make_plan
@@ -26,19 +25,54 @@ from chipdrift.targets.sim.session import SimSession
 Array = np.ndarray[Any, Any]
 
 _MOST = 5
+# The engine must be this near to A in the whole model, as a part of the distance from A to B.
+_FAITHFUL = 0.25
+
+
+def at_nodes(
+    own: Sequence[Own], explanations: Sequence[Explanation]
+) -> tuple[list[Attribution], float | None]:
+    """Share the noise power that nodes add themselves out among the mechanisms found in them.
+
+    A node's power is relative to its own signal; mechanisms share it as the experiment there says.
+    """
+    power = {
+        o.node: 10 ** (-o.distance.sqnr_db / 10)
+        for o in own
+        if o.distance is not None and o.distance.sqnr_db is not None
+    }
+    whole = sum(power.values())
+    if not whole:
+        return [], None
+    parts: dict[str, float] = {}
+    nodes: dict[str, list[str]] = {}
+    for explanation in explanations:
+        for mechanism in explanation.mechanisms:
+            name = mechanism.mechanism
+            weight = power.get(explanation.node, 0.0) / whole
+            parts[name] = parts.get(name, 0.0) + weight * mechanism.closes
+            nodes.setdefault(name, []).append(explanation.node)
+    shares = [
+        Attribution(mechanism=name, nodes=tuple(nodes[name]), drift=part, at="nodes")
+        for name, part in parts.items()
+    ]
+    shares.sort(key=lambda share: -share.drift)
+    return shares, 1 - sum(parts.values())
 
 
 def attribute(
     case: Case,
-    anatomy: Anatomy,
     drift: Drift,
     feeds: Sequence[Feed],
     found: Mapping[str, tuple[tuple[Variation, ...], Profile]],
+    own: Sequence[Own],
+    explanations: Sequence[Explanation],
 ) -> tuple[list[Attribution], float | None]:
     """Share the drift of the model's output out among the mechanisms; None where none is known.
 
     ``found`` maps a node to its variations and the profile that stands for A there. Distances are
-    mean absolute ones between the model's outputs and B's.
+    mean absolute ones between the model's outputs and B's. Where the engine is not near A's outputs
+    in the whole model, :func:`at_nodes` stands in.
     """
     if not found:
         return [], None
@@ -65,8 +99,9 @@ def attribute(
         return outputs[members]
 
     start = answers(frozenset())
-    if start is None:
-        return [], None
+    apart = _distance(drift.finals_a, drift.finals_b)
+    if start is None or _distance(start, drift.finals_a) > _FAITHFUL * apart:
+        return at_nodes(own, explanations)
 
     def distance(members: frozenset[int]) -> float:
         return _distance(answers(members) or start, drift.finals_b)

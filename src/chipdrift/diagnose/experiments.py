@@ -82,7 +82,7 @@ def explain_pieces(
     depth = {piece.name: index for index, piece in enumerate(anatomy.cut.pieces)}
     explanations.sort(key=lambda e: depth[e.node])
     tell("what each mechanism does to the whole model")
-    attributions, unexplained = attribute(case, anatomy, drift, feeds, found)
+    attributions, unexplained = attribute(case, drift, feeds, found, own, explanations)
     return explanations, attributions, unexplained
 
 

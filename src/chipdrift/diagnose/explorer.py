@@ -68,8 +68,8 @@ def node_data(diagnosis: Diagnosis, graph: str) -> dict[str, dict[str, Any]]:
                 drift[node] = max(drift.get(node, 0.0), seen[entry.tensor])
     pair = f"{diagnosis.scheme}, {diagnosis.a.target} against {diagnosis.b.target}"
     return {
-        "own-error": {graph: _graph(f"own error in % of the signal: {pair}", own)},
-        "drift": {graph: _graph(f"drift in % of the signal: {pair}", drift)},
+        "own-error": {graph: _graph(f"own error, % of the signal ({pair})", own)},
+        "drift": {graph: _graph(f"drift, % of the signal ({pair})", drift)},
     }
 
 
@@ -96,6 +96,7 @@ def _graph(name: str, values: Mapping[str, float]) -> dict[str, Any]:
         "name": name,
         "results": {node: {"value": float(f"{value:.4g}")} for node, value in values.items()},
         "thresholds": [{"value": bound, "bgColor": colour} for bound, colour in STEPS],
-        # Model Explorer sums a group's nodes up, which says nothing of an error.
+        # Sums over a group's nodes, which say nothing of an error.
         "hideAggregatedStats": ["sum"],
+        "hideInChildrenStatsTable": True,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,24 +15,21 @@ import numpy as np
 
 from chipdrift.diagnose.case import FLOAT, Case, choose_samples, make_case
 from chipdrift.diagnose.checks import all_checks
-from chipdrift.diagnose.drift import Alone, Drift, Feed, measure_drift, measure_own
+from chipdrift.diagnose.drift import Alone, Feed, measure_own
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.experiments import explain_pieces
 from chipdrift.diagnose.explorer import write_node_data
 from chipdrift.diagnose.files import write_diagnosis
-from chipdrift.diagnose.floating import float_tensors, own_against_float
+from chipdrift.diagnose.floating import own_against_float
 from chipdrift.diagnose.verdict import give_verdict
-from chipdrift.errors import ChipdriftError
+from chipdrift.diagnose.watch import Watching, watch
 from chipdrift.findings import Attribution, Diagnosis, Explanation, Finding, Own, Side
 from chipdrift.graph import Anatomy, dissect
-from chipdrift.matrix import cell_outputs
 from chipdrift.probe.ask import Asker, NoAnswerError
 
 Array = np.ndarray[Any, Any]
 
 DEFAULT_SAMPLES = 16
-# Samples whose tensors are all kept, to run every piece alone.
-_KEPT = 4
 
 
 def run_diagnosis(
@@ -89,14 +86,14 @@ def examine(
     ``chosen`` are the run's samples to look into; ``b`` is None where B is the float model.
     """
     feeds = [case.run.samples.feed(index) for index in chosen]
-    seen = _look(case, anatomy, feeds, a, b, tell)
+    seen = _look(case, anatomy, chosen, feeds, a, b, tell)
     return Exam(
         case=case,
         anatomy=anatomy,
         diagnosis=_put_together(case, seen, chosen),
         feeds=feeds,
-        tensors_a=seen.drift.kept_a,
-        tensors_b=seen.drift.kept_b,
+        tensors_a=seen.watched.drift.kept_a,
+        tensors_b=seen.watched.drift.kept_b,
         alone_a=seen.made_a,
         alone_b=seen.made_b,
         asker_a=a,
@@ -106,9 +103,27 @@ def examine(
 
 def look(exam: Exam) -> tuple[Finding, ...]:
     """What all checks find, the worst first."""
-    findings = [finding for check in all_checks().values() for finding in check.look(exam)]
-    findings.sort(key=lambda f: (_ORDER[f.severity], -f.weight, f.check, f.title))
-    return tuple(findings)
+    findings: list[Finding] = []
+    for check in all_checks().values():
+        try:
+            findings += check.look(exam)
+        except NoAnswerError as error:
+            findings.append(
+                Finding(
+                    check=check.name,
+                    severity="note",
+                    title=f"{check.title}: not checked",
+                    words=f"a target gave no answer to this check's question: {error}",
+                )
+            )
+    return tuple(sorted(findings, key=_rank))
+
+
+def _rank(finding: Finding) -> tuple[int, float, bool, str, str]:
+    """Worst first; of equals, what the experiment names before what only points there."""
+    pointing = finding.check not in ("wrong-answers", "mechanism")
+    weight = -round(finding.weight, 3)
+    return _ORDER[finding.severity], weight, pointing, finding.check, finding.title
 
 
 _ORDER = {"error": 0, "warning": 1, "note": 2}
@@ -118,7 +133,7 @@ _ORDER = {"error": 0, "warning": 1, "note": 2}
 class _Seen:
     """What was measured and found, before the checks."""
 
-    drift: Drift
+    watched: Watching
     own: list[Own]
     made_a: Sequence[Feed] = ()
     made_b: Sequence[Feed] = ()
@@ -130,38 +145,34 @@ class _Seen:
 def _look(
     case: Case,
     anatomy: Anatomy,
+    chosen: Sequence[int],
     feeds: Sequence[Feed],
     a: Asker,
     b: Asker | None,
     tell: Callable[[str], None],
 ) -> _Seen:
-    keep = min(_KEPT, len(feeds))
     tell(f"every activation on {case.a.name} and {case.b_name}, {len(feeds)} samples")
     on_a = Alone(a, case.model, anatomy.cut)
-    if b is None:
-        drift = _drift(anatomy, _tapped(a, anatomy, feeds), float_tensors(case, feeds), keep)
+    on_b = None if b is None else Alone(b, case.model, anatomy.cut)
+    seen = watch(case, anatomy, chosen, feeds, (a, b), (on_a, on_b), tell)
+    drift = seen.drift
+    if on_b is None:
         tell("every node alone")
-        return _Seen(drift, own_against_float(anatomy, drift, on_a))
-    drift = _drift(anatomy, _tapped(a, anatomy, feeds), _tapped(b, anatomy, feeds), keep)
+        return _Seen(seen, own_against_float(anatomy, drift, on_a))
     tell("every node alone, on the same integers")
-    on_b = Alone(b, case.model, anatomy.cut)
     own, made_a, made_b = measure_own(anatomy, drift, feeds, on_a, on_b)
     explained = explain_pieces(
         case, anatomy, drift, own, feeds, (on_a, on_b), (made_a, made_b), tell
     )
-    return _Seen(drift, own, made_a, made_b, *explained)
+    return _Seen(seen, own, made_a, made_b, *explained)
 
 
 def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:
-    drift, notes, sides = seen.drift, [], []
-    for name, finals in ((case.a.name, drift.finals_a), (case.b_name, drift.finals_b)):
-        changed = None if name == FLOAT else _changed(case, name, chosen, finals)
-        if changed:
-            notes.append(
-                f"{name}: the extra outputs changed the final answer, so its activations are not "
-                "quite those of the model alone"
-            )
-        sides.append(_side(case, name, changed))
+    drift = seen.watched.drift
+    sides = [
+        _side(case, name, changed)
+        for name, changed in zip((case.a.name, case.b_name), seen.watched.changed, strict=True)
+    ]
     return Diagnosis(
         chipdrift=metadata.version("chipdrift"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -173,6 +184,7 @@ def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:
         b=sides[1],
         samples=len(chosen),
         own_samples=len(drift.kept_a),
+        watched=seen.watched.how,
         outputs=tuple(drift.outputs),
         activations=tuple(drift.activations),
         first_layer=drift.first.node if drift.first is not None else None,
@@ -183,36 +195,7 @@ def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:
         unexplained=seen.unexplained,
         verdict=give_verdict(case),
         findings=(),
-        notes=tuple(notes),
-    )
-
-
-def _drift(anatomy: Anatomy, a: Iterator[Feed], b: Iterator[Feed], keep: int) -> Drift:
-    try:
-        return measure_drift(anatomy, a, b, keep)
-    except NoAnswerError as error:
-        raise ChipdriftError(
-            f"The model with all its activations as outputs does not run: {error}"
-        ) from error
-
-
-def _tapped(asker: Asker, anatomy: Anatomy, feeds: Sequence[Feed]) -> Iterator[Feed]:
-    for answer in asker.ask_each(anatomy.tapped, feeds):
-        yield dict(zip(anatomy.tensors, answer, strict=True))
-
-
-def _changed(
-    case: Case, target: str, chosen: Sequence[int], finals: Sequence[Sequence[Array]]
-) -> bool | None:
-    """Whether the model answered otherwise with all its activations as outputs than in the run."""
-    try:
-        arrays, _ = cell_outputs(case.run.folder, case.scheme, target)
-    except ChipdriftError:  # the run has no such cell
-        return None
-    return any(
-        not np.array_equal(whole[index], answer[place], equal_nan=True)
-        for place, whole in enumerate(arrays.values())
-        for index, answer in zip(chosen, finals, strict=True)
+        notes=tuple(seen.watched.notes),
     )
 
 

@@ -1,6 +1,6 @@
 """ONNX files: load and pin them, read their quantizers, tap activations, trace nodes."""
 
-from chipdrift.graph.anatomy import Anatomy, dissect, ending_in, float_twins
+from chipdrift.graph.anatomy import Anatomy, computing_only, dissect, ending_in, float_twins
 from chipdrift.graph.cut import Cut, Piece, cut_pieces
 from chipdrift.graph.faults import wrong_in_float16
 from chipdrift.graph.load import LoadedModel, load_model
@@ -20,6 +20,7 @@ __all__ = [
     "LoadedModel",
     "Piece",
     "border_quantizers",
+    "computing_only",
     "cut_pieces",
     "dissect",
     "ending_in",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 
 from chipdrift.graph.cut import Cut, cut_pieces
 from chipdrift.graph.quantizers import output_quantizers, tensor_quantizers
-from chipdrift.graph.taps import tap_activations
+from chipdrift.graph.taps import MOVES, tap_activations
 from chipdrift.graph.trace import float_name
 from chipdrift.records import Quantizer
 
@@ -44,6 +44,20 @@ def dissect(data: bytes) -> Anatomy:
         quantizers={**tensor_quantizers(proto), **output_quantizers(proto)},
         graph=proto.graph.name,
     )
+
+
+def computing_only(data: bytes, anatomy: Anatomy) -> Anatomy:
+    """``anatomy`` with the activations of nodes that compute; those that only move are not tapped.
+
+    A runtime that merges moves with their neighbours may answer otherwise where it must show what
+    is between them.
+    """
+    moved = {
+        tensor for piece in anatomy.cut.pieces if piece.op in MOVES for tensor in piece.outputs
+    }
+    tapped = tap_activations(data, moved)
+    names = tuple(value.name for value in onnx.load_from_string(tapped).graph.output)
+    return replace(anatomy, tapped=tapped, tensors=names)
 
 
 def ending_in(data: bytes, tensor: str) -> bytes:

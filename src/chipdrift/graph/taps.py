@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import onnx
 from onnx import shape_inference
 
@@ -20,12 +22,21 @@ _TAPPABLE = frozenset(
 )
 
 
-def tap_activations(data: bytes) -> bytes:
+# Ops that change no value: what they make is known from what they are given.
+MOVES = frozenset(
+    {
+        "Cast", "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "Identity", "Reshape",
+        "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+
+
+def tap_activations(data: bytes, without: Collection[str] = ()) -> bytes:
     """Return the model with every activation as a further output, after its own outputs.
 
     A QDQ model is tapped at its integers (the output of each QuantizeLinear) and at the floats
     that no quantizer follows; a float model at every node's output. What derives from weights
-    alone is left out.
+    alone is left out, as are the tensors named in ``without``.
     """
     proto = shape_inference.infer_shapes(onnx.load_from_string(data))
     graph = proto.graph
@@ -48,6 +59,8 @@ def tap_activations(data: bytes) -> bytes:
             # What follows an op of com.microsoft has no known type; the runtime finds it out.
             value = types.get(name, onnx.ValueInfoProto(name=name))
             known = value.type.tensor_type.elem_type in _TAPPABLE or not value.HasField("type")
+            if name in without:
+                continue
             if name and name not in own and not quantized_next and known:
                 graph.output.append(value)
     return bytes(proto.SerializeToString(deterministic=True))

@@ -104,7 +104,16 @@ def read_log(path: str | Path) -> LogFindings:
     reader = _Reader(grammar())
     for chunk in chunks(path, reader.note):
         reader.take(chunk)
-    return reader.findings(path)
+    reader.check(path)
+    return reader.findings(path.name)
+
+
+def read_text(text: bytes, name: str = "text") -> LogFindings:
+    """Everything that ``text`` says: what a process wrote, say. Never raises, nor asks for more."""
+    reader = _Reader(grammar())
+    if text:
+        reader.take(text)
+    return reader.findings(name)
 
 
 class _Reader:
@@ -210,27 +219,27 @@ class _Reader:
         if source is not None:
             self._odd[source] += count
 
-    def findings(self, path: Path) -> LogFindings:
-        """What was found; raises :class:`LogError` where it was no log."""
-        self._gathered.settle()
-        read = self._known.total()
-        if not read and (_is_binary(self._head) or not self._is_log()):
+    def check(self, path: Path) -> None:
+        """Raises :class:`LogError` where it was no log."""
+        logged = bool(self._shapes.lines) or looks_logged(self._head)
+        if not self._known.total() and (_is_binary(self._head) or not logged):
             raise LogError(f"Log {path}: {_what(self._head)}")
+
+    def findings(self, name: str) -> LogFindings:
+        """What was found in the file of that name."""
+        self._gathered.settle()
         return conclude(
             self._gathered,
-            file=path.name,
+            file=name,
             size=self._bytes,
             lines=self._lines,
             blank=self._blank,
-            read=read,
+            read=self._known.total(),
             sources=dict((self._known + self._odd).most_common()),
             unknown_lines=self._shapes.lines,
             unknown_shapes=self._shapes.distinct,
             unknown=self._shapes.commonest(SHOWN),
         )
-
-    def _is_log(self) -> bool:
-        return bool(self._shapes.lines) or looks_logged(self._head)
 
 
 def _is_binary(head: bytes) -> bool:

@@ -54,12 +54,12 @@ class Shapes:
 
     def _look(self, line: bytes) -> _Key | None:
         prefix = prefix_of(line)
-        source = None if prefix is None else self._tags.get(prefix.tag)
-        if source is None:
-            # One program prints another's lines: the mark nearest to the message says whose it is.
-            at, source = max((line.rfind(mark), name) for mark, name in self._marks)
-            if at < 0:
+        # One program prints another's lines: the mark nearest to the message says whose it is.
+        at, source = max((line.rfind(mark), name) for mark, name in self._marks)
+        if at < 0:
+            if prefix is None or prefix.tag not in self._tags:
                 return None
+            source = self._tags[prefix.tag]
         message = line if prefix is None else line[prefix.end :]
         if _ERROR.search(message):
             severity = "error"

@@ -61,9 +61,12 @@ def product_sums(
 
     ``centred`` operands subtract the zero points before they multiply, and nothing is left to
     correct; ``stored`` operands multiply as they are, and the correction is
-    ``x_zero * sum(w) + w_zero * sum(x) - K * x_zero * w_zero`` (N11).
+    ``x_zero * sum(w) + w_zero * sum(x) - K * x_zero * w_zero``; a stored input meets centred
+    weights, and the correction is ``x_zero * sum(w - w_zero)`` (N11).
     """
     x, w = x.astype(np.int64), w.astype(np.int64)
+    if rules.operands == "stored" and rules.stored == "input":
+        w, w_zero = w - w_zero, np.zeros_like(w_zero)
     if rules.operands == "centred":
         return dot(x - x_zero, w - w_zero, rules), np.zeros((1, 1), np.int64)
     correction = (

@@ -39,7 +39,12 @@ def fixed(factors: Sequence[Fraction], rules: Elementwise) -> list[Fraction]:
     return [m * Fraction(2) ** -sh for m in held]
 
 
-def fixed_sum(spec: OpSpec, terms: Sequence[Term], positions: Array | None = None) -> Array:
+def fixed_sum(
+    spec: OpSpec,
+    terms: Sequence[Term],
+    positions: Array | None = None,
+    gain: Fraction | int = 1,
+) -> Array:
     """``sum(+-(q - z) * scale) / scale_y + z_y`` in fixed point, clamped (N30, N32).
 
     With ``m``, ``sh`` of the factors, ``A = sum(+-q*m)`` and ``Z = sum(+-z*m)``, the latter rounded
@@ -53,10 +58,11 @@ def fixed_sum(spec: OpSpec, terms: Sequence[Term], positions: Array | None = Non
       ``t = hu(A * 2**(k-sh)) + hu(-Z * 2**(k-sh))`` with q and z counted from the range's middle
       (32768 for uint16).
 
-    ``positions`` are the outputs' own, for the noise of STOCHASTIC.
+    ``positions`` are the outputs' own, for the noise of STOCHASTIC. ``gain``, above 0, multiplies
+    every factor (N34).
     """
     rules = spec.rules.elementwise
-    factors = [factor(rules, [quant], spec.output) for _, quant, _ in terms]
+    factors = [gain * factor(rules, [quant], spec.output) for _, quant, _ in terms]
     held, sh = multipliers(factors, rules)
     shape = np.broadcast_shapes(*(values.shape for values, _, _ in terms))
     dtype = np.int64 if 1 <= sh <= 40 and max(held) < 1 << 40 else object

@@ -7,6 +7,7 @@ kernel by :meth:`Profile.rules_for`; a profile's file is read by
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -18,7 +19,12 @@ from chipdrift.records import Record
 # ``depthwise_stride2``: one filter per channel, both strides 2, a window of 3x3 or more. NPUs take
 # it another way than other convolutions.
 # ``dynamic``: a MatMul whose inputs are both activations.
-Kernel = Literal["plain", "pointwise", "depthwise", "depthwise_stride2", "grouped", "dynamic"]
+# The last three: an element-wise op of an activation and a constant of one element. Sub and Div of
+# a constant are ``constant_first``, Mul and Div by one below 0 ``negative_constant``.
+Kernel = Literal[
+    "plain", "pointwise", "depthwise", "depthwise_stride2", "grouped", "dynamic",
+    "constant", "constant_first", "negative_constant",
+]  # fmt: skip
 Width = Literal[16, 24, 32, 64]
 Overflow = Literal["wrap", "saturate"]
 
@@ -27,14 +33,16 @@ class Accumulator(Record):
     """How products are summed (N10 to N14).
 
     ``operands``: ``centred`` subtracts the zero points first, ``stored`` multiplies the integers as
-    they are and corrects the sum afterwards, exactly (N11). ``block`` products at a time make a
-    partial sum of ``block_width`` bits (N13); 0 means no partial sums. ``order`` is that of a
+    they are and corrects the sum afterwards, exactly (N11); ``stored``: ``both`` operands, or the
+    ``input`` alone, by weights less their zero points. ``block`` products at a time make a partial
+    sum of ``block_width`` bits (N13); 0 means no partial sums. ``order`` is that of a
     convolution's products (N12); a matrix product's is its inner dimension's.
     """
 
     width: Width = 32
     overflow: Overflow = "wrap"
     operands: Literal["centred", "stored"] = "centred"
+    stored: Literal["both", "input"] = "both"
     order: Literal["channels_first", "channels_last"] = "channels_first"
     block: int = Field(default=0, ge=0, le=65536)
     block_width: Width = 32
@@ -115,6 +123,24 @@ class Requantize(Record):
             raise ValueError('drop_rounding = "MIDPOINT" and steps = "double" exclude each other')
         if self.parts == "apart" and not self.drop:
             raise ValueError('parts = "apart" needs drop, the number of bits that go, say drop = 8')
+        return self
+
+
+class Narrow(Record):
+    """How the second activation of a MatMul comes from 16 bits to 8 before it is multiplied (N16).
+
+    ``exact`` rounds once, halves up; ``fixed_point`` counts in units of ``2**-fraction``, every
+    integer rounded to them by ``rounding``.
+    """
+
+    arithmetic: Literal["exact", "fixed_point"] = "exact"
+    fraction: int | None = Field(default=None, ge=1, le=16)
+    rounding: Literal["UP", "HALF_UP", "FLOOR"] = "HALF_UP"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Narrow:
+        if (self.arithmetic == "fixed_point") != (self.fraction is not None):
+            raise ValueError('arithmetic = "fixed_point" and fraction go together')
         return self
 
 
@@ -201,6 +227,7 @@ class Rules(Record):
     requantize: Requantize = Requantize()
     elementwise: Elementwise = Elementwise()
     function: Function = Function()
+    narrow: Narrow | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Rules:
@@ -237,29 +264,45 @@ class Override(Record):
 
     A table here takes the place of the profile's own table as a whole: what it leaves out has its
     default.
-    ``ops``, ``activation`` (the width of the op's activations in bits), ``kernel`` (a
-    convolution's) and ``nodes`` (by name, in one model) select; what is left out selects all.
+    ``ops``, ``activation`` (the width of the op's activations in bits), ``kernel``, ``nodes`` (by
+    name, in one model) and ``least_scale`` select; what is left out selects all. ``least_scale`` is
+    for products: S = input scale x weight scale / output scale must be as large as that in every
+    output channel (N20).
     """
 
     ops: tuple[str, ...] | None = None
     nodes: tuple[str, ...] | None = None
     activation: Literal[8, 16] | None = None
     kernel: Kernel | None = None
+    least_scale: float | None = Field(default=None, gt=0)
     accumulator: Accumulator | None = None
     requantize: Requantize | None = None
     elementwise: Elementwise | None = None
     function: Function | None = None
+    narrow: Narrow | None = None
     weights: Weights | None = None
 
     def selects(
-        self, op: str, activation: int | None, kernel: str | None, node: str | None = None
+        self,
+        op: str,
+        activation: int | None,
+        kernel: str | None,
+        node: str | None = None,
+        least_scale: Fraction | None = None,
     ) -> bool:
-        """Whether this override is about ``op``; ``activation`` None is any width."""
+        """Whether this override is about ``op``; ``activation`` None is any width.
+
+        ``least_scale`` is the node's least S, None where it is no product with one.
+        """
         return (
             (self.ops is None or op in self.ops)
             and (self.nodes is None or node in self.nodes)
             and (activation is None or self.activation is None or self.activation == activation)
             and (self.kernel is None or self.kernel == kernel)
+            and (
+                self.least_scale is None
+                or (least_scale is not None and least_scale >= Fraction(self.least_scale))
+            )
         )
 
 
@@ -336,6 +379,7 @@ class Profile(Record):
     requantize: Requantize = Requantize()
     elementwise: Elementwise = Elementwise()
     function: Function = Function()
+    narrow: Narrow | None = None
     floats: SmallFloat | None = None
     weights: Weights = Weights()
     fusion: Fusion = Fusion()
@@ -358,12 +402,15 @@ class Profile(Record):
         activation: int = 8,
         kernel: str | None = None,
         node: str | None = None,
+        least_scale: Fraction | None = None,
     ) -> Rules:
-        """The rules of ``op`` on ``activation``-bit integers; ``kernel`` is a convolution's.
+        """The rules of ``op`` on ``activation``-bit integers; ``kernel`` is one of ``Kernel``.
 
-        Rules for single nodes hold for the one that is called ``node``.
+        Rules for single nodes hold for the one that is called ``node``, those with a least scale
+        where ``least_scale``, the least S of the node's channels, reaches it.
         """
-        return self._merged([o for o in self.rule if o.selects(op, activation, kernel, node)])
+        chosen = (o for o in self.rule if o.selects(op, activation, kernel, node, least_scale))
+        return self._merged(list(chosen))
 
     def attention_rules(self, activation: int, node: str) -> Rules:
         """The rules of the Softmax ``node`` of an attention (N74)."""

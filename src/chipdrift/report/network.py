@@ -63,7 +63,7 @@ def network(diagnosis: Diagnosis) -> Network:
             if source is not None and source < row:
                 readers.setdefault(source, set()).add(row)
     paths, lanes = _drawn(len(depths), readers)
-    seen = {activation.tensor: activation for activation in diagnosis.activations}
+    seen = {a.tensor: a for a in (*diagnosis.activations, *diagnosis.outputs)}
     why = {explanation.node: explanation for explanation in diagnosis.explanations}
     rows = tuple(
         _row(groups[depth], seen, why, path, diagnosis)

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, RootModel
@@ -39,7 +39,8 @@ class Graph(_Strict):
     results: dict[str, Result]
     name: str | None = None
     thresholds: list[Threshold] = []
-    hideAggregatedStats: list[str] | None = None  # noqa: N815
+    hideAggregatedStats: list[Literal["min", "max", "sum", "avg"]] | None = None  # noqa: N815
+    hideInChildrenStatsTable: bool = False  # noqa: N815
 
 
 class Document(RootModel[dict[str, Graph]]):

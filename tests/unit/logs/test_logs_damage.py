@@ -7,6 +7,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from logs_models import DATA, as_logcat
 
-from chipdrift.logs import LogError, read_log
+from chipdrift.logs import LogError, read_log, read_text
 
 if TYPE_CHECKING:
     from conftest import Cli
@@ -62,6 +63,26 @@ def test_what_was_spoilt_is_said(text: bytes, tmp_path: Path) -> None:
     assert damage["lines longer than 1"].count == 1
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_start_of_a_very_long_line_is_read(end: bytes, tmp_path: Path) -> None:
+    line = b"[E:onnxruntime:, a.cc:1 Run] the tensor is " + b"0.125, " * (2 << 20)
+    path = tmp_path / "long.log"
+    path.write_bytes(b"\n" + line + end)
+    found = read_log(path)
+    (trouble,) = found.troubles
+    assert trouble.text.startswith("the tensor is 0.125, 0.125")
+    assert len(trouble.text) == 500
+    assert (trouble.line, found.lines, found.damage[0].count) == (2, 2, 1)
+
+
+def test_an_unknown_line_is_of_the_program_that_speaks(tmp_path: Path) -> None:
+    line = b"[V:onnxruntime:Default, m.cc:5 QnnLogging]  <V> frobnicate\n"
+    path = tmp_path / "who.log"
+    path.write_bytes(line + b"01-05 10:00:00.001  4100  4123 V onnxruntime: " + line)
+    (form,) = read_log(path).unknown
+    assert (form.source, form.shape, form.count) == ("qnn", "<V> frobnicate", 2)
+
+
 def test_a_name_in_latin_1_can_be_read(tmp_path: Path) -> None:
     lines = (
         b"[V:onnxruntime:, a.cc:1 Log] Validation FAILED for 1 nodes in NodeUnit (Erf) :\n"
@@ -85,14 +106,14 @@ def test_no_cut_and_no_noise_makes_it_fail(data: st.DataObject) -> None:
     for _ in range(data.draw(st.integers(0, 30))):
         at = noise.randrange(len(text))
         text[at : at + 3] = noise.randbytes(3)
-    path = Path(os.environ.get("TMPDIR", "/tmp")) / f"chipdrift-cut-{os.getpid()}.log"
+    path = Path(tempfile.gettempdir()) / f"chipdrift-cut-{os.getpid()}.log"
     path.write_bytes(text[start:end])
     try:
         found = read_log(path)
-        assert found.lines == path.read_bytes().count(b"\n") + (
-            not path.read_bytes().endswith(b"\n")
-        )
+        piece = path.read_bytes()
+        assert found.lines == piece.count(b"\n") + (not piece.endswith(b"\n"))
         found.model_dump_json()
+        assert read_text(piece).fallbacks == found.fallbacks
     except LogError as error:
         assert str(error).count("\n") == 0
     finally:

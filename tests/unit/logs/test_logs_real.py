@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from logs_models import DATA, as_logcat
 
-from chipdrift.logs import read_log
+from chipdrift.logs import read_log, read_text
 
 
 def test_an_op_that_the_npu_lacks() -> None:
@@ -127,6 +127,25 @@ def test_a_run_that_fell_is_not_hidden_by_a_later_one_that_did_not(tmp_path: Pat
     assert "conv" in {f.node for f in found.fallbacks}
 
 
+def test_three_sessions_as_they_were_written() -> None:
+    """The logs without cuts, one after the other, packed."""
+    found = read_log(DATA / "ort_qnn_whole.log.gz")
+    said = {(f.node, f.reason, f.causes) for f in found.fallbacks}
+    for name in ("w8a8_sm8450", "fp16_sm7550", "fused_sm8550"):
+        alone = read_log(DATA / f"ort_qnn_{name}.log").fallbacks
+        assert {(f.node, f.reason, f.causes) for f in alone} <= said
+    assert {c.value for c in found.chips if c.field == "soc_model"} == {"36", "43", "64"}
+    assert found.damage == ()
+    assert found.unknown_lines < 0.15 * found.lines
+
+
+def test_text_in_memory_says_what_its_file_says() -> None:
+    path = DATA / "ort_qnn_fp16_sm7550.log"
+    assert read_text(path.read_bytes(), path.name) == read_log(path)
+    assert read_text(b"").lines == 0
+    assert read_text(b"hello\n").foreign == 1
+
+
 NAMELESS = """\
 [V:onnxruntime:, q.cc:1 LogNodeSupport] Validation FAILED for 1 nodes in NodeUnit (Erf) :
 \tOperator type: Erf Node name:  Node index: 3
@@ -148,3 +167,36 @@ def test_nodes_without_a_name_are_counted_by_their_op(tmp_path: Path) -> None:
     path.write_text(NAMELESS)
     (fall,) = read_log(path).fallbacks
     assert (fall.node, fall.op, fall.reason) == (None, "Erf", "no Erf here")
+
+
+def test_on_the_cpu_alone_nothing_fell(tmp_path: Path) -> None:
+    path = tmp_path / "cpu.log"
+    path.write_text(PLACED + PLACED.replace("Erf ()", "Erf (erf)"))
+    found = read_log(path)
+    assert found.fallbacks == ()
+    assert {(p.node, p.op, p.count) for p in found.placements} >= {("erf", "Erf", 1)}
+
+
+def test_an_error_is_a_cause_of_what_follows_it_only(tmp_path: Path) -> None:
+    error = "[V:onnxruntime:Default, m.cc:5 QnnLogging]  <E> {}\n"
+    trying = (
+        "[V:onnxruntime:, b.cc:40 AddToModelBuilder] QNN node builder is trying to add node. "
+        "Onnx node name: [erf] onnx node type: [Erf].\n"
+    )
+    refusal = NAMELESS.replace("name:  Node", "name: erf Node")
+    path = tmp_path / "causes.log"
+    path.write_text(error.format("another's") + trying + error.format("mine") + refusal)
+    (fall,) = read_log(path).fallbacks
+    assert fall.causes == ("mine",)
+
+
+def test_a_quantizer_that_changes_is_counted(tmp_path: Path) -> None:
+    text = (DATA / "ort_qnn_w8a8_sm8450.log").read_bytes()
+    path = tmp_path / "two.log"
+    path.write_bytes(text + text.replace(b"scale=0.024024 offset=-161", b"scale=0.5 offset=-7"))
+    found = {t.tensor: t for t in read_log(path).quantizers}
+    changed = found["y_QuantizeLinear_Output"]
+    assert changed.quantizer.scale == (0.024024,)
+    assert changed.differing > 0
+    changes = text.count(b"scale=0.024024 offset=-161")
+    assert sum(t.differing for t in found.values()) == changes

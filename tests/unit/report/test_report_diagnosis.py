@@ -101,10 +101,8 @@ def test_the_head_of_the_report_names_the_worst_finding_and_a_chips_loss() -> No
     assert f"w8a8: {A} against {CPU}: identical to the bit." in head
     assert "no loss that 200 samples carry" not in head
     loss = Verdict(cause="chip", words="it is the chip: 3 points.", samples=200)
-    assert (
-        "it is the chip: 3 points."
-        in words(page(diagnosis(verdict=loss))).split("Chip against chip")[0]
-    )
+    head = words(page(diagnosis(verdict=loss))).split("Chip against chip")[0]
+    assert "it is the chip: 3 points." in head
 
 
 def test_two_identical_targets_have_no_curve_and_no_finding() -> None:
@@ -183,6 +181,23 @@ def test_the_curve_shows_the_shares_and_decibels_that_were_measured() -> None:
     across = [x for x, _ in _points(line.path)]
     assert across == sorted(across)
     assert len(set(across)) == 6
+
+
+@pytest.mark.parametrize("largest", [0.00004, 0.003, 0.03, 0.4, 1.0])
+def test_small_shares_fill_the_chart_and_read_true(largest: float) -> None:
+    shares = [0.0, largest / 3, largest]
+    found = diagnosis(
+        activations=tuple(
+            activation(f"c{i}", i, distance(s, 50.0 if s else None)) for i, s in enumerate(shares)
+        ),
+        outputs=(),
+        own=(),
+    )
+    (chart,) = charts([found])
+    line = chart.panels[0].lines[0]
+    assert _near(_values(chart.panels[0], line.path), [100 * s for s in shares], largest)
+    heights = [y for _, y in _points(line.path)]
+    assert max(heights) - min(heights) > 70  # of 200
 
 
 def test_worse_is_higher_in_both_panels() -> None:

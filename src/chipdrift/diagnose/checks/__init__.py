@@ -31,6 +31,21 @@ class Check:
     page: str
     look: Callable[[Exam], Iterator[Finding]]
 
+    @property
+    def sections(self) -> dict[str, str]:
+        """The page's paragraphs by the section of :data:`SECTIONS` that they belong to."""
+        found: dict[str, str] = {}
+        last = ""
+        for paragraph in self.page.split("\n\n")[1:]:
+            words = " ".join(paragraph.split())
+            head, colon, rest = words.partition(":")
+            if colon and head in SECTIONS:
+                last = head
+                found[last] = rest.strip()
+            elif last:
+                found[last] += f"\n\n{words}"
+        return found
+
 
 @cache
 def all_checks() -> dict[str, Check]:
@@ -50,6 +65,24 @@ def get_check(name: str) -> Check:
     if name not in checks:
         raise UnknownNameError.of("check", name, checks, "chipdrift checks lists them.")
     return checks[name]
+
+
+def checks_page() -> str:
+    """All pages as one Markdown document: ``docs/checks.md``."""
+    checks = all_checks().values()
+    lines = [
+        "# Checks",
+        "",
+        "What a diagnosis looks for, one page each. `chipdrift checks NAME` prints one of them; "
+        "this document is made from the same text, by `chipdrift checks --markdown`.",
+        "",
+        *(f"- [`{check.name}`](#{check.name}): {check.title}" for check in checks),
+    ]
+    for check in checks:
+        lines += ["", f"## {check.name}", "", f"{check.title}."]
+        for name, words in check.sections.items():
+            lines += ["", f"**{name}.** {words[:1].upper()}{words[1:]}"]
+    return "\n".join(lines) + "\n"
 
 
 def _check(module: ModuleType, name: str) -> Check:

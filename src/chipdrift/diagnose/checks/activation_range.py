@@ -129,8 +129,8 @@ def _clipping(
     scale, zero = quantizer.scale[0], quantizer.zero_point[0]
     low, high = range_of(quantizer.dtype)
     ends = [(low - zero) * scale, (high - zero) * scale]
-    if exam.floats and all(tensor in entry for entry in exam.floats):
-        values = _joined(exam.floats, tensor).astype(np.float64)
+    values = _real(exam, tensor)
+    if values is not None:
         below = np.maximum(ends[0] - values, 0) if zero > low else np.zeros(1)
         above = np.maximum(values - ends[1], 0) if zero < high else np.zeros(1)
         lost = np.maximum(below, above)
@@ -165,6 +165,18 @@ def _clipping(
                 f"an end of the range, {counts[end] / max(1.0, float(beside.mean())):.0f} times as "
                 "many as at each place before it",
             )
+    return None
+
+
+def _real(exam: Exam, tensor: str) -> Array | None:
+    """What the integers stand for: the float model's values, or the model's own input."""
+    if exam.floats and all(tensor in entry for entry in exam.floats):
+        return _joined(exam.floats, tensor).astype(np.float64)
+    sources = {step.outputs[0]: step.inputs[0] for step in exam.program.steps}
+    fed = exam.feeds[: len(exam.tensors_a)]
+    source = sources.get(tensor, "")
+    if fed and all(source in feed for feed in fed):
+        return _joined(fed, source).astype(np.float64)
     return None
 
 

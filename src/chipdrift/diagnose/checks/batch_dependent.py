@@ -58,7 +58,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             severity="warning",
             title=f"{name} answers a sample otherwise within a batch",
             words=f"{count} of {len(pairs)} answers change with what else is in the batch, by up "
-            f"to {100 * apart:.2g} % of the output's range",
+            f"to {100 * apart:.3g} % of the output's range",
             targets=(name,),
             experiment="the same samples one by one and in one batch (or beside other rows), on "
             f"{name}; a reference runtime gives the same answers to both",

@@ -23,9 +23,11 @@ import numpy as np
 
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.diagnose.replay import Replay, flat
+from chipdrift.errors import ModelError
 from chipdrift.findings import Finding
 from chipdrift.graph import Piece
 from chipdrift.numerics.profile import Profile
+from chipdrift.targets.sim.plan import IntegerUnit, make_plan
 
 Array = np.ndarray[Any, Any]
 
@@ -38,14 +40,8 @@ _VISIBLE = 0.05
 
 def look(exam: Exam) -> Iterator[Finding]:
     """One finding for each target that collapses blocks, with its nodes."""
-    blocks = [
-        piece
-        for piece in exam.anatomy.cut.pieces
-        if (spec := exam.specs.get(piece.name)) is not None
-        and len(spec.operands) > 1
-        and (held := spec.operands[1].quant) is not None
-        and held.block_size
-    ]
+    named = _in_blocks(exam)
+    blocks = [piece for piece in exam.anatomy.cut.pieces if piece.name in named]
     if not blocks or not exam.tensors_a:
         return
     fed = [{**f, **t} for f, t in zip(exam.feeds, exam.tensors_a, strict=False)]
@@ -83,6 +79,21 @@ def look(exam: Exam) -> Iterator[Finding]:
             f"{exam.case.scheme},w4a16_pc,w8a16_pc --target {target} -o runs/per-channel",
             weight=min(1.0, written),
         )
+
+
+def _in_blocks(exam: Exam) -> set[str]:
+    """The nodes whose weights have a scale per block in the model, whatever A makes of them."""
+    try:
+        units = make_plan(exam.program, Profile(name="plain")).units
+    except ModelError:
+        return set()
+    found = set()
+    for unit in units:
+        if isinstance(unit, IntegerUnit) and len(unit.spec.operands) > 1:
+            quant = unit.spec.operands[1].quant
+            if quant is not None and quant.block_size:
+                found.add(unit.step.name)
+    return found
 
 
 def _collapsed(

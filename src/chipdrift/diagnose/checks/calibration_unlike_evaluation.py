@@ -30,8 +30,10 @@ from chipdrift.records import Quantizer
 
 Array = np.ndarray[Any, Any]
 
-# The share of a tensor's values beyond its range that is more than a few outliers.
+# The share of a tensor's values that are cut off by much, and are more than a few outliers; and
+# what is much: a twentieth of the range (12 steps of 8 bits).
 _BEYOND = 0.01
+_MUCH = 0.05
 # The share of tensors of which that must hold: one clipped activation is another check's.
 _MANY = 0.25
 # A few samples reach less far than the calibration's hundred; on like data the median tensor still
@@ -41,7 +43,7 @@ _INSIDE = 1 / 3
 
 @dataclass(frozen=True)
 class _Reach:
-    """A tensor's values against its range: the share beyond, and how much of it they span."""
+    """A tensor's values against its range: the share far beyond, and how much of it they span."""
 
     node: str
     beyond: float
@@ -60,9 +62,9 @@ def look(exam: Exam) -> Iterator[Finding]:
         yield _finding(
             exam,
             "Evaluation data go beyond what the calibration saw",
-            f"{100 * worst.beyond:.0f} % of the {what} lie beyond the calibrated range; so do "
-            f"more than {100 * _BEYOND:.0f} % of the values of {len(beyond)} of {len(reaches)} "
-            "activations. They are cut off",
+            f"{100 * worst.beyond:.0f} % of the {what} lie beyond the calibrated range by more "
+            f"than a twentieth of it, and are cut off; so are more than {100 * _BEYOND:.0f} % of "
+            f"the values in {len(beyond)} of {len(reaches)} activations",
             tuple(r.node for r in beyond),
             worst.beyond,
         )
@@ -104,12 +106,12 @@ def _reaches(exam: Exam) -> list[_Reach]:
 def _reach(node: str, values: Array, quantizer: Quantizer, fed: bool) -> _Reach:
     low, high = range_of(quantizer.dtype)
     scale, zero = quantizer.scale[0], quantizer.zero_point[0]
-    # Half a step beyond the last integer still rounds to it.
-    least, most = (low - zero - 0.5) * scale, (high - zero + 0.5) * scale
+    least, most = (low - zero) * scale, (high - zero) * scale
     finite = values[np.isfinite(values)]
     if not finite.size:
         return _Reach(node, 1.0, 1.0, fed)
-    beyond = float(((finite < least) | (finite > most)).mean())
+    much = _MUCH * (most - least)
+    beyond = float(((finite < least - much) | (finite > most + much)).mean())
     # A range always holds 0, so what the values span does, too.
     spanned = (max(0.0, float(finite.max())) - min(0.0, float(finite.min()))) / (most - least)
     return _Reach(node, beyond, spanned, fed)

@@ -19,14 +19,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import altered
 from chipdrift.diagnose.replay import Replay
+from chipdrift.errors import ModelError
 from chipdrift.findings import Finding, Severity
 from chipdrift.numerics.profile import Override, Profile, Rules
+from chipdrift.numerics.tensors import Quant
+from chipdrift.records import Record
+from chipdrift.targets.sim.plan import IntegerUnit, make_plan
+
+Array = np.ndarray[Any, Any]
 
 # Two bits kept below the output's step move one output in eight by a step, three one in 16: what
 # chips do that were measured (Hexagon keeps 3 and 7). More than this is a drop that is too coarse.
@@ -36,18 +43,18 @@ _NONE = {"drop": 0, "keep": None, "parts": "together", "drop_rounding": "FLOOR"}
 
 @dataclass(frozen=True)
 class _Drop:
-    """A node, the share of its outputs that the drop changes and, where known, by how much."""
+    """A node, the share of its outputs that the drop changes, and by how many steps at most."""
 
     node: str
     changed: float
-    steps: float | None
+    steps: float
     rule: str
     bits: int
 
     @property
     def severity(self) -> Severity:
         """A warning where 8 bits would show it: most drops of 16-bit outputs are below that."""
-        return "warning" if (self.steps or 0.0) >= 2.0 ** (self.bits - 8) else "note"
+        return "warning" if self.steps >= 2.0 ** (self.bits - 8) else "note"
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -63,17 +70,13 @@ def look(exam: Exam) -> Iterator[Finding]:
         drops.sort(key=lambda d: (d.severity != "warning", -d.changed))
         worst = drops[0]
         others = f", {len(drops) - 1} other nodes" if len(drops) > 1 else ""
-        steps = (
-            ""
-            if worst.steps is None
-            else (f", by up to {worst.steps:.3g} of the output's {2**worst.bits} steps")
-        )
+        steps = f", by up to {worst.steps:.3g} of {2**worst.bits} steps"
         yield Finding(
             check="dropped-bits",
             severity=worst.severity,
             title=f"{target} drops accumulator bits that matter in {worst.node}{others}",
             words=f"{worst.rule}: that changes {100 * worst.changed:.0f} % of {worst.node}'s "
-            f"outputs{steps}",
+            f"outputs that do not clip{steps}",
             nodes=tuple(drop.node for drop in drops),
             targets=(target,),
             experiment=f"each node computed with and without the drop under {profile.name}, on the "
@@ -95,27 +98,46 @@ def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
     """Every product whose rules drop bits, with and without."""
     pieces = {piece.name: piece for piece in exam.anatomy.cut.pieces}
     tensors = [{**feed, **kept} for feed, kept in zip(exam.feeds, exam.tensors_a, strict=False)]
-    for name, spec in exam.specs.items():
-        if name not in pieces or spec.op not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+    try:
+        units = make_plan(exam.program, profile).units
+    except ModelError:
+        return
+    for unit in units:
+        name = unit.step.name
+        if not isinstance(unit, IntegerUnit) or name not in pieces:
+            continue
+        spec, rules = unit.spec, unit.spec.rules
+        if spec.op not in ("Conv", "ConvTranspose", "MatMul", "Gemm"):
+            continue
+        if not rules.requantize.drop and rules.requantize.keep is None:
             continue
         if not tensors or not all(t in tensors[0] for t in pieces[name].inputs):
             continue
         replay = Replay(exam.case.model, pieces[name], tensors)
-        rules = replay.rules(profile)
-        if rules is None or (not rules.requantize.drop and rules.requantize.keep is None):
-            continue
         plain = altered(rules.requantize, _NONE)
         if plain is None:
             continue
-        override = Override.model_validate({"requantize": plain})
-        without = profile.model_copy(update={"rule": (*profile.rule, override)})
-        mine, whole = replay.answers(profile), replay.answers(without)
+        mine, whole = (
+            replay.answers(_with(profile, rules, table)) for table in (rules.requantize, plain)
+        )
         if mine is None or whole is None or not mine.size or mine.dtype.kind == "f":
             continue
-        steps = np.abs(mine.astype(np.int64) - whole.astype(np.int64))
-        yield _Drop(
-            name, float((steps > 0).mean()), float(steps.max()), _rule(rules), spec.output.bits
-        )
+        changed, steps = _changed(mine, whole, spec.output)
+        yield _Drop(name, changed, steps, _rule(rules), spec.output.bits)
+
+
+def _with(profile: Profile, rules: Rules, requantize: Record) -> Profile:
+    """The profile with a node's own rules for all: alone, the node has another name."""
+    tables = {"accumulator": rules.accumulator, "requantize": requantize}
+    override = Override.model_validate(tables)
+    return profile.model_copy(update={"rule": (*profile.rule, override)})
+
+
+def _changed(mine: Array, other: Array, output: Quant) -> tuple[float, float]:
+    """The share of outputs that differ and the most steps; those that both clip have no bits."""
+    clipped = (mine == other) & ((mine == output.low) | (mine == output.high))
+    steps = np.abs(mine.astype(np.int64) - other.astype(np.int64))[~clipped]
+    return (float((steps > 0).mean()), float(steps.max())) if steps.size else (0.0, 0.0)
 
 
 def _rule(rules: Rules) -> str:
@@ -133,13 +155,15 @@ def _explained(exam: Exam, place: int) -> Iterator[_Drop]:
     if place == 0:
         return
     for explanation in exam.diagnosis.explanations:
-        own = exam.own(explanation.node)
-        if own is None or own.distance is None:
+        own, spec = exam.own(explanation.node), exam.specs.get(explanation.node)
+        if own is None or spec is None:
             continue
+        made = [
+            np.concatenate([entry[own.tensor].reshape(-1) for entry in side if own.tensor in entry])
+            for side in (exam.alone_a, exam.alone_b)
+        ]
+        differing, steps = _changed(made[0], made[1], spec.output)
         for mechanism in explanation.mechanisms:
             if mechanism.mechanism == "dropped_bits":
-                changed = own.distance.differing * mechanism.closes
-                spec = exam.specs.get(explanation.node)
-                bits = 8 if spec is None else spec.output.bits
-                steps = own.distance.max_lsb
-                yield _Drop(explanation.node, changed, steps, mechanism.b, bits)
+                changed = differing * mechanism.closes
+                yield _Drop(explanation.node, changed, steps, mechanism.b, spec.output.bits)

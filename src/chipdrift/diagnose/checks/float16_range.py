@@ -60,8 +60,9 @@ def look(exam: Exam) -> Iterator[Finding]:
     seen_b = {name: _seen(exam.tensors_b, name) for name in _floats(exam.tensors_b)}
     halves = "float16" in exam.program.dtypes.values()
     if halves:
-        for target, seen in zip(exam.targets, (seen_a, seen_b), strict=True):
-            yield from _overflow(exam, target, seen)
+        yield from _overflow(exam, exam.targets[0], seen_a)
+        if exam.case.b is not None:
+            yield from _overflow(exam, exam.targets[1], seen_b)
         yield from _underflow(exam, seen_a, seen_b)
     yield from _apart(exam, seen_a, seen_b)
 
@@ -85,7 +86,9 @@ def _seen(tensors: Sequence[Feed], name: str) -> _Seen:
 def _nodes(exam: Exam, tensors: Sequence[str]) -> tuple[str, ...]:
     """Who makes these tensors, in the model's order."""
     makers = makers_of(exam.anatomy.cut)
-    known = sorted((makers[name][2], makers[name][0]) for name in tensors if name in makers)
+    casts = {s.outputs[0]: s.inputs[0] for s in exam.program.steps if s.op == "Cast"}
+    made = [casts[name] if casts.get(name) in makers else name for name in tensors]
+    known = sorted((makers[name][2], makers[name][0]) for name in made if name in makers)
     return tuple(dict.fromkeys(node for _, node in known))
 
 

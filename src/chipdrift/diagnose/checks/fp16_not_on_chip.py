@@ -1,7 +1,8 @@
 """Float16 asked of a chip whose NPU has none.
 
 What it finds: nodes that compute in float16 or float (a float16 scheme, or float nodes in a
-quantized model) on a chip whose NPU has no float16: they ran on the CPU.
+quantized model) on a chip whose NPU has no float16: they ran on the CPU. Some models the
+runtime refuses instead (those with convolutions): then the cell of the matrix says so.
 
 Why it hurts: on the next chip the same file runs on the NPU, so nobody expects the difference: here
 it is many times slower, and the CPU computes float16 in float32, so the answers differ too.

@@ -32,6 +32,8 @@ Array = np.ndarray[Any, Any]
 
 # The share of values on the side that has no integers: fewer are outliers, which ranges may cut.
 _NEEDED = 0.01
+# How far they are from 0 at least, as a share of the range: what is nearer loses nothing by being 0.
+_FAR = 0.01
 # Without the float model: the share of values at the end opposite to the zero point, in an op that
 # is not bounded by nature, beyond which the range is not where the values are.
 _STUCK = 0.9
@@ -73,8 +75,9 @@ def _real(exam: Exam, tensor: str) -> Array | None:
 
 
 def _beyond(real: Array, quantizer: Quantizer, negative: bool) -> float:
-    """The share of values more than a step on the side that has no integers."""
-    step = quantizer.scale[0]
+    """The share of values on the side that has no integers, by more than chance and rounding."""
+    low, high = range_of(quantizer.dtype)
+    step = quantizer.scale[0] * max(1.0, _FAR * (high - low))
     return float((real < -step).mean() if negative else (real > step).mean())
 
 

@@ -65,7 +65,7 @@ def _between(exam: Exam) -> Iterator[Finding]:
         check="sdk-changed",
         severity="warning",
         title=f"{a} and {b} are one chip under two versions, and part",
-        words=f"{_words(parts)}: {100 * apart:.2g} % of the output values are not the same"
+        words=f"{_words(parts)}: {100 * apart:.3g} % of the output values are not the same"
         + (f"; the first node that differs by itself is {node}" if node else ""),
         nodes=(node,) if node else (),
         targets=(a, b),
@@ -102,7 +102,7 @@ def _since(exam: Exam, asker: Asker) -> Iterator[Finding]:
             check="sdk-changed",
             severity="warning",
             title=f"{target.name} no longer answers as in the run",
-            words=f"{_words(parts)} since the run was measured: {100 * share:.2g} % of the output "
+            words=f"{_words(parts)} since the run was measured: {100 * share:.3g} % of the output "
             f"values of {count} samples are not the same. Accuracies are of then, activations "
             "of now",
             targets=(target.name,),

@@ -69,10 +69,10 @@ def look(exam: Exam) -> Iterator[Finding]:
         check="too-few-samples",
         severity="note",
         title=f"{loss.samples} samples do not tell whether {loss.worse} loses "
-        f"{times * loss.size:.2g}{unit}",
-        words=f"{info.name} on {loss.worse} is {times * loss.size:.2g}{unit} worse than on "
-        f"{loss.better}, with a 95 % interval of {times * loss.low:.2g} to "
-        f"{times * loss.high:.2g}: it may be nothing. A loss of this size shows with some "
+        f"{times * loss.size:.3g}{unit}",
+        words=f"{info.name} on {loss.worse} is {times * loss.size:.3g}{unit} worse than on "
+        f"{loss.better}, with a 95 % interval of {times * loss.low:.3g} to "
+        f"{times * loss.high:.3g}: it may be nothing. A loss of this size shows with some "
         f"{loss.needed:,} samples",
         targets=tuple(name for name in (loss.worse, loss.better) if name in exam.targets),
         experiment=f"the paired test of the metric on the run's {loss.samples} samples",

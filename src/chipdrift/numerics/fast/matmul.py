@@ -12,8 +12,10 @@ from chipdrift.numerics.fast.gemm import free_product
 from chipdrift.numerics.fast.requantize import Sums
 from chipdrift.numerics.fast.sums import summation
 from chipdrift.numerics.fast.weights import Weights, roomy, unsigned
+from chipdrift.numerics.narrow import narrow, narrowed, narrows
 from chipdrift.numerics.ops import reference_ops
 from chipdrift.numerics.products import channel_zero
+from chipdrift.numerics.rounding import Rounding, divide
 from chipdrift.numerics.tensors import Array, Kernel, OpSpec, Quant
 
 
@@ -25,7 +27,9 @@ def compile_matmul(spec: OpSpec) -> Kernel | None:
     if b.quant.block_size or any(operand.live for operand in spec.operands):
         return None
     if b.constant is None:
-        return _between(spec) if spec.op == "MatMul" and b.quant.per_tensor else None
+        if spec.op != "MatMul" or not b.quant.per_tensor:
+            return None
+        return _narrowed(spec) if narrows(spec) else _between(spec)
     w = b.constant.T if spec.op == "Gemm" and spec.attributes.get("transB", 0) else b.constant
     if w.ndim != 2 or w.size == 0:
         return None
@@ -51,7 +55,22 @@ def compile_matmul(spec: OpSpec) -> Kernel | None:
     return kernel
 
 
-def _between(spec: OpSpec) -> Kernel | None:
+def _narrowed(spec: OpSpec) -> Kernel:
+    """As :func:`_between`, B from 16 bits to 8 by a table of all its integers (N16)."""
+    rules, quant, small = spec.rules.narrow, spec.quant(1), narrowed(spec)
+    assert rules is not None
+    kernel = _between(small)
+    patterns = np.arange(1 << 16, dtype=np.uint16)
+    table = narrow(patterns.view(quant.storage), quant, small.quant(1), rules)
+
+    def run(arrays: Sequence[Array], seed: int | None = None) -> Array:
+        x, y = arrays
+        return kernel([x, table[np.ascontiguousarray(y).view(np.uint16)]], seed)
+
+    return run
+
+
+def _between(spec: OpSpec) -> Kernel:
     """A (..., M, K) x B (..., K, N), both at run time; what the sums can reach depends on K."""
     endings: dict[int, Ending | None] = {}
     reference = reference_ops()[spec.op]
@@ -65,7 +84,10 @@ def _between(spec: OpSpec) -> Kernel | None:
         end = endings[depth]
         if end is None or min(x.ndim, y.ndim) < 2 or 0 in (*x.shape, *y.shape):
             return reference(spec if seed is None else replace(spec, seed=seed), arrays)
-        total = _exact(x, y, int(a.zero_point), int(b.zero_point))
+        if spec.rules.requantize.parts == "apart":
+            total = _apart(spec, x, y)
+        else:
+            total = _exact(x, y, int(a.zero_point), int(b.zero_point))
         flat = total.reshape(-1, total.shape[-1])
         return end.run(*flat.shape, total.shape[:-1], lambda i, n: flat[i : i + n], seed)
 
@@ -81,20 +103,40 @@ def _exact(a: Array, b: Array, a_zero: int, b_zero: int) -> Array:
     return total.astype(np.int64)
 
 
+def _apart(spec: OpSpec, a: Array, b: Array) -> Array:
+    """What is left of the products when they and the correction have lost ``drop`` bits, int64.
+
+    In units of the accumulator, so that dropping them again changes nothing (N29).
+    """
+    rules, zeros = spec.rules.requantize, [int(spec.quant(i).zero_point) for i in (0, 1)]
+    both = spec.rules.accumulator.stored == "both"
+    products = _exact(a, b, 0, 0 if both else zeros[1]).astype(np.int64)
+    wide = b.astype(np.int64) - (0 if both else zeros[1])
+    correction = zeros[0] * wide.sum(axis=-2, keepdims=True)
+    if both:
+        rows = a.astype(np.int64).sum(axis=-1, keepdims=True)
+        correction = correction + zeros[1] * rows - a.shape[-1] * zeros[0] * zeros[1]
+    taken = divide(correction, 1 << rules.drop, Rounding(rules.correction_drop))
+    left: Array = ((products >> rules.drop) - taken) << rules.drop
+    return left
+
+
 def _ending(spec: OpSpec, depth: int) -> Ending | None:
     """What ends the sums, if they provably stay inside the accumulator."""
     rules = spec.rules.accumulator
-    if spec.rules.requantize.parts == "apart":
-        return None
     a, b = spec.quant(0), spec.quant(1)
     centred = [_reach(q, int(q.zero_point)) for q in (a, b)]
     reach = depth * centred[0] * centred[1]
-    walked = reach if rules.operands == "centred" else depth * _reach(a, 0) * _reach(b, 0)
+    stored = [_reach(a, 0), _reach(b, 0) if rules.stored == "both" else centred[1]]
+    walked = reach if rules.operands == "centred" else depth * stored[0] * stored[1]
     channels = channels_of(spec, None, 1)
     final = reach + abs(channels[0].addend)
+    if spec.rules.requantize.parts == "apart":
+        # Three roundings by less than a unit each: of the products, both zero points' share.
+        final = reach + (4 << spec.rules.requantize.drop)
     widths = [rules.width, *([rules.block_width] if rules.block else [])]
-    narrow = a.storage.itemsize == b.storage.itemsize == 1
-    if max(walked, final) >= 1 << min(*widths, 54) - 1 or (narrow and reach >= 2**31):
+    small = a.storage.itemsize == b.storage.itemsize == 1
+    if max(walked, final) >= 1 << min(*widths, 54) - 1 or (small and reach >= 2**31):
         return None
     row = [np.array([v], np.int64) for v in (0, 0, -final, final)]
     return Ending(spec, None, channels, Sums(*row))

@@ -9,7 +9,14 @@ import numpy as np
 
 from chipdrift.numerics.fast import walk
 from chipdrift.numerics.fast.gemm import ConstantProduct
-from chipdrift.numerics.fast.weights import Weights, flip_of, limits, row_of, steps_of
+from chipdrift.numerics.fast.weights import (
+    Weights,
+    centres_weights,
+    flip_of,
+    limits,
+    row_of,
+    steps_of,
+)
 from chipdrift.numerics.profile import Accumulator
 from chipdrift.numerics.tensors import Array, OpSpec, Quant
 
@@ -24,12 +31,12 @@ def walked_sums(
     rules, quant = spec.rules.accumulator, spec.quant(0)
     zero, flip = int(quant.zero_point), flip_of(quant)
     centred = rules.operands == "centred"
-    w = (weights.centred if centred else weights.values)[weights.order]
+    w = _multiplied(weights, rules)[weights.order]
     taken = flip + zero if centred else flip
     final = np.array(steps_of(rules.width, rules.overflow), np.int64)
     apart_parts = spec.rules.requantize.parts == "apart"
     change = _change(spec, weights, addends)
-    row_dependent = not centred and bool(weights.zero.any())
+    row_dependent = not centres_weights(rules) and bool(weights.zero.any())
     if not weights.apart and not row_dependent and _narrow(w, quant, rules, taken - flip):
         return _in_16_bits(w, weights.order, taken, change, not apart_parts)
     in_place = np.array_equal(weights.order, np.arange(weights.order.size))
@@ -60,8 +67,13 @@ def _change(spec: OpSpec, weights: Weights, addends: Array) -> Array:
         return np.zeros_like(addends)
     if spec.rules.accumulator.operands == "centred":
         return addends
-    zero = int(spec.quant(0).zero_point)
-    return np.asarray(addends - zero * weights.values.sum(axis=0, dtype=np.int64))
+    zero, w = int(spec.quant(0).zero_point), _multiplied(weights, spec.rules.accumulator)
+    return np.asarray(addends - zero * w.sum(axis=0, dtype=np.int64))
+
+
+def _multiplied(weights: Weights, rules: Accumulator) -> Array:
+    """The weights of which products are made."""
+    return weights.centred if centres_weights(rules) else weights.values
 
 
 def _narrow(w: Array, quant: Quant, rules: Accumulator, zero: int) -> bool:
@@ -100,8 +112,8 @@ def walked_lines(
     rules, quant = spec.rules.accumulator, spec.quant(0)
     centred = rules.operands == "centred"
     zero = int(quant.zero_point) if centred else 0
-    w = (weights.centred if centred else weights.values)[weights.order]
-    row_dependent = not centred and bool(weights.zero.any())
+    w = _multiplied(weights, rules)[weights.order]
+    row_dependent = not centres_weights(rules) and bool(weights.zero.any())
     if not weights.apart or row_dependent or not _narrow(w, quant, rules, zero):
         return None
     narrow, added = w.astype(np.int16), _bounded(_change(spec, weights, addends))
@@ -120,12 +132,12 @@ def _bounds(
     small = quant.storage.itemsize == 1 and weights.quant.bits <= 8
     if rules.block or rules.overflow != "saturate" or not small:
         return None
-    w = weights.centred if rules.operands == "centred" else weights.values
+    w = _multiplied(weights, rules)
     if np.abs(w).max(initial=0) > 255 or plain != np.int32:
         return None
     product = ConstantProduct(
         weights.values.astype(weights.quant.storage),
-        weights.zero if rules.operands == "centred" else np.zeros_like(weights.zero),
+        weights.zero if centres_weights(rules) else np.zeros_like(weights.zero),
     )
     magnitudes = ConstantProduct(np.abs(w).astype(np.uint8), np.zeros(1, np.int64))
     offset = -taken * w.sum(axis=0, dtype=np.int64)

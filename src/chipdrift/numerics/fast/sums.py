@@ -17,7 +17,14 @@ from chipdrift.numerics.fast import place, walk
 from chipdrift.numerics.fast.gemm import ConstantProduct
 from chipdrift.numerics.fast.ordered import Sum, walked_lines, walked_sums
 from chipdrift.numerics.fast.requantize import Sums
-from chipdrift.numerics.fast.weights import Weights, flip_of, limits, row_of, steps_of
+from chipdrift.numerics.fast.weights import (
+    Weights,
+    centres_weights,
+    flip_of,
+    limits,
+    row_of,
+    steps_of,
+)
 from chipdrift.numerics.profile import Accumulator
 from chipdrift.numerics.tensors import Array, OpSpec, Quant
 
@@ -44,20 +51,19 @@ def summation(spec: OpSpec, weights: Weights, addends: Array) -> Summation | Non
     """
     rules, quant = spec.rules.accumulator, spec.quant(0)
     apart_parts = spec.rules.requantize.parts == "apart"
-    if apart_parts and weights.zero.any():
+    if apart_parts and not centres_weights(rules) and weights.zero.any():
         return None
     zero, flip = int(quant.zero_point), flip_of(quant)
     top = (1 << 8 * quant.storage.itemsize) - 1
-    columns, stored = (np.add(*weights.reach(kind)) for kind in ("centred", "stored"))
+    columns = np.add(*weights.reach(centred=True))
     none = np.zeros_like(columns)
-    correction = zero * stored if apart_parts else none
+    # Apart, weights are centred, or have no zero point: both sums are the same.
+    correction = zero * columns if apart_parts else none
     offset = -flip * columns if apart_parts else -(zero + flip) * columns
     plain = _plain_dtype(weights, top, quant.bits)
     if plain is None:
         return None
-    low, high = _range(
-        *weights.reach("stored" if apart_parts else "centred"), quant, zero * (not apart_parts)
-    )
+    low, high = _range(*weights.reach(centred=True), quant, zero * (not apart_parts))
     after = none if apart_parts else addends
     low, high = low + after, high + after
     width = limits(rules.width)
@@ -91,7 +97,7 @@ def summation(spec: OpSpec, weights: Weights, addends: Array) -> Summation | Non
 
 def _plain_dtype(weights: Weights, top: int, bits: int) -> np.dtype[Any] | None:
     """The type that holds every sum of ``x' * (w - zero)``; None where no kernel makes them."""
-    above, below = weights.reach("centred")
+    above, below = weights.reach(centred=True)
     positive, negative = above.max(initial=0), -below.min(initial=0)
     most = max(int(positive), int(negative))
     if most * top < 2**31:
@@ -142,12 +148,13 @@ def _never_leaves(weights: Weights, quant: Quant, rules: Accumulator) -> bool:
     """
     zero = int(quant.zero_point) if rules.operands == "centred" else 0
     least, most = min(0, quant.low - zero), max(0, quant.high - zero)
-    spans = [(weights.reach(rules.operands), rules.width)]
+    centres = centres_weights(rules)
+    spans = [(weights.reach(centres), rules.width)]
     if rules.block and weights.values.shape[0]:
         starts = np.arange(0, weights.values.shape[0], rules.block)
         positive, negative = (
             np.add.reduceat(part[weights.order], starts, dtype=np.int64)
-            for part in weights.parts(rules.operands)
+            for part in weights.parts(centres)
         )
         spans.append(((positive, negative), rules.block_width))
     for (above, below), width in spans:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipdrift.numerics.profile import Accumulator
 from chipdrift.numerics.tensors import Array, Quant
 
 FAR = 1 << 62  # beyond every sum
@@ -34,20 +35,25 @@ class Weights:
         less: Array = self.values - self.zero.astype(self.values.dtype)
         return less
 
-    def parts(self, operands: str) -> tuple[Array, Array]:
+    def parts(self, centred: bool) -> tuple[Array, Array]:
         """Positive and negative weights of which products are made, 0 for the others."""
-        w = self.centred if operands == "centred" else self.values
+        w = self.centred if centred else self.values
         return np.maximum(w, 0), np.minimum(w, 0)
 
-    def reach(self, operands: str) -> tuple[Array, Array]:
+    def reach(self, centred: bool) -> tuple[Array, Array]:
         """The sums of both parts over K, (N,) int64; a few rows at a time, to copy little."""
-        zero = self.zero.astype(self.values.dtype) if operands == "centred" else 0
+        zero = self.zero.astype(self.values.dtype) if centred else 0
         above, below = np.zeros((2, self.values.shape[1]), np.int64)
         for first in range(0, self.values.shape[0], _ROWS):
             w = self.values[first : first + _ROWS] - zero
             above += np.maximum(w, 0).sum(axis=0, dtype=np.int64)
             below += np.minimum(w, 0).sum(axis=0, dtype=np.int64)
         return above, below
+
+
+def centres_weights(rules: Accumulator) -> bool:
+    """Whether products are made of weights less their zero points (N11)."""
+    return (rules.operands, rules.stored) != ("stored", "both")
 
 
 def roomy(w: Array, quant: Quant) -> Array:

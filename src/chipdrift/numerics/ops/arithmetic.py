@@ -49,8 +49,11 @@ def _terms(spec: OpSpec, arrays: Sequence[Array | None], *signs: int) -> list[Te
 def _bytes(spec: OpSpec) -> bool:
     """Whether onnxruntime has an 8-bit kernel: two operands of the output's type.
 
-    It leaves int8 with a constant operand to float32 (1.31, seen on all 65,536 pairs).
+    It leaves int8 with a constant operand to float32 (1.31, seen on all 65,536 pairs). Rules that
+    place the zero point or multiply by a reciprocal are of no such kernel.
     """
+    if spec.rules.elementwise.zero_point == "inside" or spec.rules.elementwise.reciprocal:
+        return False
     kinds = {spec.quant(i).dtype for i in range(len(spec.operands))}
     if spec.output.dtype == "int8" and any(o.constant is not None for o in spec.operands):
         return False
@@ -90,7 +93,8 @@ def mul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     if reals is not None:
         return fused_mul(spec, a, b) if _bytes(spec) else from_real(spec, reals[0] * reals[1])
     if _fixed(spec):
-        return fixed_product(spec, a, b)
+        scaled = _scaled(spec, arrays)
+        return fixed_product(spec, a, b) if scaled is None else scaled
     return from_sum(spec, [(a * b, _product_factor(spec))], 1)
 
 
@@ -99,6 +103,9 @@ def div(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     if (reals := _reals(spec, arrays)) is not None:
         with np.errstate(all="ignore"):
             return from_real(spec, reals[0] / reals[1])
+    scaled = _scaled(spec, arrays) if _fixed(spec) else None
+    if scaled is not None:
+        return scaled
     return quotient(spec, _steps(spec, arrays, 0), _steps(spec, arrays, 1))
 
 
@@ -132,6 +139,27 @@ def extreme(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
         out = y if out is None else choose(out, y)
     assert out is not None
     return out
+
+
+def _scaled(spec: OpSpec, arrays: Sequence[Array | None]) -> Array | None:
+    """Mul or Div by a constant of one element, not 0, as a change of the quantizer (N34).
+
+    None under rules without ``guard``, and where there is no such constant.
+    """
+    places = (0, 1) if spec.op == "Mul" else (1,)
+    held = [i for i in places if (c := spec.operands[i].constant) is not None and c.size == 1]
+    if spec.rules.elementwise.guard is None or len(held) != 1:
+        return None
+    index = held[0]
+    x, constant = np.asarray(arrays[1 - index]), spec.operands[index].constant
+    assert constant is not None
+    steps = int(constant.reshape(-1)[0]) - int(spec.quant(index).zero_point)
+    if steps == 0:
+        return None
+    gain = abs(steps) * Fraction(float(spec.quant(index).scale))
+    term = (x, spec.quant(1 - index), 1 if steps > 0 else -1)
+    out = fixed_sum(spec, [term], gain=gain if spec.op == "Mul" else 1 / gain)
+    return out.reshape(np.broadcast_shapes(x.shape, constant.shape))
 
 
 def _product_factor(spec: OpSpec) -> Fraction:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chipdrift.numerics.accumulate import fit, product_sums
 from chipdrift.numerics.blockwise import block_products, why_not
+from chipdrift.numerics.narrow import narrow, narrowed, narrows
 from chipdrift.numerics.products import channel_zero, finish
 from chipdrift.numerics.tensors import Array, OpSpec
 
@@ -14,9 +15,18 @@ def matmul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     """A (..., M, K) x B (..., K, N) -> (..., M, N); either may be an activation, or a vector."""
     a, b = arrays[0], arrays[1]
     assert a is not None and b is not None
+    spec, b = second_operand(spec, b)
     dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
     a, b = (a[None] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
     return _products(spec, a, b, None).squeeze(dropped)
+
+
+def second_operand(spec: OpSpec, b: Array) -> tuple[OpSpec, Array]:
+    """The product and its second operand as they are multiplied: brought to 8 bits or not (N16)."""
+    if not narrows(spec) or spec.rules.narrow is None:
+        return spec, b
+    small = narrowed(spec)
+    return small, narrow(b, spec.quant(1), small.quant(1), spec.rules.narrow)
 
 
 def accumulators(spec: OpSpec, a: Array, b: Array) -> Array:

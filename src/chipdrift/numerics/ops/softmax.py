@@ -9,7 +9,7 @@ import numpy as np
 
 from chipdrift.numerics.functions import Floats, arithmetic_of, real, to_output
 from chipdrift.numerics.limits import needs
-from chipdrift.numerics.ops.matmul import accumulators
+from chipdrift.numerics.ops.matmul import accumulators, second_operand
 from chipdrift.numerics.ops.matmul import limit as product_limit
 from chipdrift.numerics.tensors import Array, OpSpec
 
@@ -61,6 +61,7 @@ def _scores(spec: OpSpec, arrays: Sequence[Array | None], m: Floats) -> Array:
     """
     a, b = arrays[:2]
     assert a is not None and b is not None
+    spec, b = second_operand(spec, b)
     sx, sw = (q.scale.astype(np.float64) for q in (spec.quant(0), spec.quant(1)))
     with np.errstate(all="ignore"):
         x: Array = (accumulators(spec, a, b) * (sx * sw)).astype(m.dtype)

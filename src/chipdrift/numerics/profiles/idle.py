@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 from pydantic import ValidationError
 
@@ -17,6 +18,7 @@ from chipdrift.numerics.profile import (
     Accumulator,
     Elementwise,
     Function,
+    Narrow,
     Override,
     Profile,
     Requantize,
@@ -28,6 +30,14 @@ from chipdrift.records import Record
 
 # The tables that a [[rule]] may have, as the profile has.
 _TABLES = tuple(name for name in Override.model_fields if name in Profile.model_fields)
+_WINDOWS = frozenset({"Conv", "ConvTranspose"})
+# The ops that have a kernel; every other kernel is a convolution's.
+_KERNELS = {
+    "dynamic": frozenset({"MatMul"}),
+    "constant": frozenset({"Add", "Sub", "Mul", "Div", "Min", "Max"}),
+    "constant_first": frozenset({"Sub", "Div"}),
+    "negative_constant": frozenset({"Mul", "Div"}),
+}
 
 
 def refuse_idle(profile: Profile, text: str, where: str) -> None:
@@ -69,28 +79,38 @@ def _near(op: str) -> str:
 
 
 def _obeyed(op: str) -> frozenset[str]:
-    """The tables that ``op`` obeys; what sums products has weights, too."""
+    """The tables that ``op`` obeys; what sums products has weights, and MatMul ``narrow``, too."""
     tables = tables_of(op)
-    return tables | {"weights"} if "accumulator" in tables else tables
+    more = {"weights"} if "accumulator" in tables else set()
+    return tables | more | ({"narrow"} if op == "MatMul" else set())
 
 
 def _takers(rule: Override) -> set[str]:
     """The ops that ``rule`` is about."""
     ops = set(reference_ops() if rule.ops is None else rule.ops)
     if rule.kernel is not None:
-        ops &= {"MatMul"} if rule.kernel == "dynamic" else {"Conv", "ConvTranspose"}
+        ops &= _KERNELS.get(rule.kernel, _WINDOWS)
+    if rule.least_scale is not None:
+        ops = {op for op in ops if "requantize" in tables_of(op)}
     return ops
 
 
 def _kernels(profile: Profile) -> Iterator[tuple[Place, str]]:
     for i, rule in enumerate(profile.rule):
-        if rule.kernel and not _takers(rule):
+        if rule.kernel and not _takers(rule.model_copy(update={"least_scale": None})):
             place: Place = ("rule", i, "kernel")
+            whose = sorted(_KERNELS.get(rule.kernel, _WINDOWS))
             yield (
                 place,
-                f'{key_of(place)} = "{rule.kernel}" contradicts ops = {list(rule.ops or ())}: only '
-                "Conv and ConvTranspose have kernels, and MatMul the kernel dynamic; "
-                "remove kernel.",
+                f'{key_of(place)} = "{rule.kernel}" contradicts ops = {list(rule.ops or ())}: it '
+                f"is a kernel of {', '.join(whose)}; remove kernel.",
+            )
+        elif rule.least_scale is not None and not _takers(rule):
+            place = ("rule", i, "least_scale")
+            yield (
+                place,
+                f"{key_of(place)} = {rule.least_scale:g}: none of the rule's ops has a product's "
+                "scale to be compared with, so the rule would never hold; remove least_scale.",
             )
 
 
@@ -99,11 +119,16 @@ def _contradictions(profile: Profile) -> Iterator[tuple[Place, str]]:
     ops = dict.fromkeys(["", *(op for rule in profile.rule for op in rule.ops or ())])
     kernels = dict.fromkeys([None, *(rule.kernel for rule in profile.rule)])
     nodes = dict.fromkeys([None, *(node for rule in profile.rule for node in rule.nodes or ())])
-    for op, activation, kernel, node in itertools.product(ops, (8, 16), kernels, nodes):
+    bounds = dict.fromkeys(rule.least_scale for rule in profile.rule if rule.least_scale)
+    scales = [None, *map(Fraction, bounds)]
+    for op, activation, kernel, node, scale in itertools.product(
+        ops, (8, 16), kernels, nodes, scales
+    ):
         try:
-            profile.rules_for(op, activation, kernel, node)
+            profile.rules_for(op, activation, kernel, node, scale)
         except ValidationError as error:
-            met = [i for i, r in enumerate(profile.rule) if r.selects(op, activation, kernel, node)]
+            case = (op, activation, kernel, node, scale)
+            met = [i for i, rule in enumerate(profile.rule) if rule.selects(*case)]
             place: Place = ("rule", met[-1]) if met else ("requantize",)
             words = error.errors()[0]["msg"].removeprefix("Value error, ")
             by = ", ".join([op or "an op", f"{activation} bits", *filter(None, (kernel, node))])
@@ -162,6 +187,8 @@ def _replaced(profile: Profile) -> Iterator[tuple[Place, str]]:
             continue
         if later.kernel not in (None, earlier.kernel):
             continue
+        if (later.least_scale or 0) > (earlier.least_scale or 0):
+            continue
         if later.nodes is not None and not set(later.nodes) >= set(earlier.nodes or (None,)):
             continue
         for table in _TABLES:
@@ -201,8 +228,14 @@ def _fields(profile: Profile) -> Iterator[tuple[Place, str]]:
 def _needs(record: Record | None) -> Iterator[tuple[str, str]]:
     """Keys that have no effect in ``record``, with what they need."""
     match record:
-        case Accumulator(overflow="wrap", block=0):
-            yield "order", 'overflow = "saturate" or a block (a sum that wraps has no order, N13)'
+        case Accumulator():
+            if record.overflow == "wrap" and record.block == 0:
+                yield (
+                    "order",
+                    'overflow = "saturate" or a block (a sum that wraps has no order, N13)',
+                )
+            if record.operands == "centred":
+                yield "stored", 'operands = "stored"'
         case Requantize():
             if not record.drop and record.keep is None:
                 yield "drop_rounding", "drop or keep, the bits that go or stay"
@@ -215,5 +248,7 @@ def _needs(record: Record | None) -> Iterator[tuple[str, str]]:
             yield "zero_rounding", "a zero_step above 1"
         case Function(arithmetic=kind) if kind != "table":
             yield "entries", 'arithmetic = "table"'
+        case Narrow(arithmetic="exact"):
+            yield "rounding", 'arithmetic = "fixed_point"'
         case Weights(format=None):
             yield "block", 'format, say format = "mxfp4"'

@@ -42,9 +42,9 @@ def test_the_demo_is_no_finding(exam_of: Exams) -> None:
 
 
 def test_the_share_beyond_is_that_of_the_inputs(exam_of: Exams) -> None:
-    """Uniform from -1 to 1 against a range of about -0.5 to 0.5: half of the values are out."""
+    """Uniform from -1 to 1 against a range of about -0.5 to 0.5: 45 % are beyond 0.55."""
     others = [{"x": feed["x"] / 2} for feed in images(16, seed=9)]
     exam = exam_of(image_net(), images(), scheme="w8a8", calibration=others)
     (found,) = looked(exam, CHECK)
     share = float(found.words.split(" %")[0])
-    assert 47 <= share <= 53
+    assert 42 <= share <= 48

@@ -1,0 +1,243 @@
+"""The same questions to several targets: which answers are the same bits, and which part too far.
+
+Answers that part by more than rounding can explain (:mod:`chipdrift.diagnose.reach`) are traced to
+the first node whose activation does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from chipdrift.data import load_data
+from chipdrift.diagnose.compared import Asked, Comparison, Consistency, Excess
+from chipdrift.diagnose.distance import Tally
+from chipdrift.diagnose.drift import makers_of
+from chipdrift.diagnose.reach import DRAWS, SAFETY, rounding_spread
+from chipdrift.diagnose.stimuli import Stimulus, stimuli
+from chipdrift.errors import ChipdriftError
+from chipdrift.findings import Distance
+from chipdrift.graph import Anatomy, dissect, is_quantized, load_model
+from chipdrift.probe.ask import Asker, NoAnswerError
+from chipdrift.quantize import apply_scheme
+from chipdrift.schemes import get_scheme
+from chipdrift.targets import Target, get_target
+
+Array = np.ndarray[Any, Any]
+# A target's answers: by stimulus, then by output.
+Answers = list[list[Array]]
+
+DEFAULT_SAMPLES = 4
+# What an output without a quantizer may part by in its last rounding: some units of float32, or of
+# float16, relative to its largest value.
+_LAST = {"float16": 4 * 2.0**-11, "float32": 4 * 2.0**-24}
+
+
+def check_consistency(
+    model: str | Path,
+    targets: Sequence[str],
+    *,
+    data: str | Path | None = None,
+    scheme: str | None = None,
+    calibration: str | Path | None = None,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    samples: int = DEFAULT_SAMPLES,
+    timeout: float = 600.0,
+    tell: Callable[[str], None] = lambda words: None,
+) -> Consistency:
+    """Ask ``targets`` about ``model`` (as it is, or as ``scheme`` makes it), compare in pairs.
+
+    ``data`` gives the first ``samples`` real samples on top of the made ones. Raises ChipdriftError
+    for what a person can mend; a target that refuses the model is recorded.
+    """
+    names = list(dict.fromkeys(targets))
+    if len(names) < 2:
+        raise ChipdriftError(
+            f"Targets {', '.join(names) or 'none'}: at least two are compared. Give --target "
+            "ort:cpu,htp:sm8550, say; chipdrift targets lists them."
+        )
+    known = [get_target(name) for name in names]
+    recipe = get_scheme(scheme or "asis")
+    loaded = load_model(model, shapes)
+    fed = load_data(calibration, loaded.info.inputs).feeds() if calibration is not None else None
+    real = load_data(data, loaded.info.inputs, samples).feeds() if data is not None else []
+    made = apply_scheme(loaded, recipe, fed)
+    anatomy = dissect(made.data)
+    asked = list(stimuli(loaded.info.inputs, anatomy, real))
+    quantized = bool(anatomy.quantizers) or is_quantized(loaded.proto)
+    told, refused = {}, {}
+    for target in known:
+        tell(f"{target.name}: {len(asked)} inputs")
+        try:
+            told[target.name] = _answers(target, made.kind, made.data, asked, timeout)
+        except NoAnswerError as error:
+            refused[target.name] = str(error)
+    tell("what rounding alone does to this model")
+    spread = rounding_spread(made.data, [s.feed for s in asked], quantized)
+    comparisons = _compare(anatomy, told, asked, spread)
+    excesses = []
+    for (a, b), worst in _worst(comparisons).items():
+        tell(f"where {a} and {b} part")
+        sides = [next(t for t in known if t.name == name) for name in (a, b)]
+        stimulus = next(s for s in asked if s.name == worst.input)
+        found = _first(anatomy, sides, stimulus, quantized, timeout)
+        excesses.append(_excess(worst, found))
+    return Consistency(
+        chipdrift=metadata.version("chipdrift"),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        model=loaded.info.name,
+        model_sha256=loaded.info.sha256,
+        scheme=recipe.name,
+        targets=tuple(
+            Asked(
+                target=t.name,
+                evidence=t.evidence,
+                description=t.description,
+                refused=refused.get(t.name),
+            )
+            for t in known
+        ),
+        inputs=tuple(s.name for s in asked),
+        basis=_basis(quantized, spread is not None),
+        comparisons=tuple(comparisons),
+        excesses=tuple(excesses),
+    )
+
+
+def _answers(
+    target: Target, kind: str, model: bytes, asked: Sequence[Stimulus], timeout: float
+) -> Answers:
+    refusal = target.refuses.get(kind)
+    if refusal is not None:
+        raise NoAnswerError(refusal)
+    with Asker(target, timeout) as asker:
+        return asker.ask_all(model, [stimulus.feed for stimulus in asked])
+
+
+def _compare(
+    anatomy: Anatomy,
+    told: Mapping[str, Answers],
+    asked: Sequence[Stimulus],
+    spread: list[list[float]] | None,
+) -> list[Comparison]:
+    """Every pair, input and output."""
+    found = []
+    for a, b in combinations(told, 2):
+        for index, stimulus in enumerate(asked):
+            for place, name in enumerate(anatomy.tensors[: anatomy.finals]):
+                x, y = told[a][index][place], told[b][index][place]
+                reach = None if spread is None else spread[index][place]
+                distance, bound, exceeds = _judge(anatomy, name, x, y, reach)
+                found.append(
+                    Comparison(
+                        input=stimulus.name, a=a, b=b, output=name,
+                        distance=distance, bound=bound, exceeds=exceeds,
+                    )
+                )  # fmt: skip
+    return found
+
+
+def _judge(
+    anatomy: Anatomy, name: str, x: Array, y: Array, reach: float | None
+) -> tuple[Distance, float | None, bool]:
+    """How far a tensor parts, how far it may, and whether it is too far."""
+    quantizer = anatomy.quantizers.get(name)
+    if x.shape != y.shape:
+        return Distance(values=x.size, differing=1.0), None, True
+    tally = Tally(quantizer)
+    tally.add(x, y)
+    distance = tally.distance()
+    floats = x.dtype.kind == "f"
+    if floats and not np.array_equal(np.isfinite(x), np.isfinite(y)):
+        return distance, None, True
+    if reach is None or not np.isfinite(reach):
+        return distance, None, False
+    if quantizer is None:
+        largest = float(np.abs(x.astype(np.float64)).max(initial=0.0)) if floats else 0.0
+        last = _LAST.get(str(x.dtype), 0.0) * (largest if np.isfinite(largest) else 0.0)
+    else:
+        last = max(quantizer.scale)
+        reach *= 1.0 if floats else max(quantizer.scale)
+    bound = SAFETY * reach + last
+    return distance, bound, distance.max_abs > bound * (1 + 1e-6)
+
+
+def _worst(comparisons: Sequence[Comparison]) -> dict[tuple[str, str], Comparison]:
+    """For each pair that parts too far the comparison that does so most."""
+    worst: dict[tuple[str, str], Comparison] = {}
+    for found in comparisons:
+        if not found.exceeds:
+            continue
+        kept = worst.setdefault((found.a, found.b), found)
+        if _times(found) > _times(kept):
+            worst[found.a, found.b] = found
+    return worst
+
+
+def _times(found: Comparison) -> float:
+    return found.distance.max_abs / found.bound if found.bound else float("inf")
+
+
+def _first(
+    anatomy: Anatomy, sides: Sequence[Target], stimulus: Stimulus, quantized: bool, timeout: float
+) -> tuple[str, str] | None:
+    """The node, along the depth, whose activation is the first to part too far, and its op."""
+    answers = []
+    try:
+        for side in sides:
+            with Asker(side, timeout) as asker:
+                answers.append(asker.ask_all(anatomy.tapped, [stimulus.feed])[0])
+    except NoAnswerError:
+        return None
+    spread = rounding_spread(anatomy.tapped, [stimulus.feed], quantized)
+    makers = makers_of(anatomy.cut)
+    parted = [
+        makers[name]
+        for place, name in enumerate(anatomy.tensors)
+        if name in makers
+        and _judge(
+            anatomy, name, answers[0][place], answers[1][place],
+            None if spread is None else spread[0][place],
+        )[2]
+    ]  # fmt: skip
+    if not parted:
+        return None
+    node, op, _ = min(parted, key=lambda maker: maker[2])
+    return node, op
+
+
+def _excess(worst: Comparison, found: tuple[str, str] | None) -> Excess:
+    node, op = found or (None, None)
+    times = worst.distance.max_abs / worst.bound if worst.bound else None
+    steps = worst.distance.max_lsb
+    how = f"{steps:,.0f} steps" if steps is not None else f"{worst.distance.max_abs:.3g}"
+    beyond = f", {times:.1f} times what rounding explains" if times is not None else ""
+    where = f"; {node} ({op}) is the first to part too far" if node is not None else ""
+    return Excess(
+        a=worst.a,
+        b=worst.b,
+        input=worst.input,
+        output=worst.output,
+        times=times,
+        node=node,
+        op=op,
+        words=f"{worst.a} and {worst.b} part by {how} in {worst.output} on {worst.input}{beyond}"
+        f"{where}",
+    )
+
+
+def _basis(quantized: bool, known: bool) -> str:
+    if not known:
+        return "what rounding explains is not known: neither the engine nor onnxruntime runs this"
+    how = (
+        f"this model in the engine, rounded to the nearest, down, and {DRAWS} times by chance"
+        if quantized
+        else f"this model on onnxruntime with {DRAWS} sets of weights that are off by rounding"
+    )
+    return f"{SAFETY:g} times the spread of {how}, and one rounding of the result"

@@ -1,0 +1,73 @@
+"""One node of the engine that keeps no bit below the output's step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from exams import Exams, at, engine, looked
+
+from chipdrift.demo import DemoPaths
+
+NODE = "block4/pointwise"
+PLANTED = (
+    f"[[rule]]\nnodes = {at(NODE)}\n"
+    'requantize = { scale = "float32", multiplier = "float32", keep = 0 }\n'
+)
+
+
+def test_planted_drop(
+    exam_of: Exams, demo: DemoPaths, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = engine(tmp_path_factory.mktemp("p"), PLANTED)
+    exam = exam_of(
+        demo.model, demo.data, target, "ort:cpu", scheme="w8a8", calibration=demo.calibration
+    )
+    (finding,) = looked(exam, "dropped-bits")
+    assert finding.nodes == (NODE,) and finding.targets == (target,)
+    # onnxruntime drops nothing and has the engine's other rules: what parts is the drop.
+    tensor = next(o.tensor for o in exam.diagnosis.own if o.node == NODE)
+    a, b = (np.stack([e[tensor] for e in side]) for side in (exam.alone_a, exam.alone_b))
+    changed = np.mean((a != b)[~((a == b) & ((a == 0) | (a == 255)))])
+    assert finding.weight == pytest.approx(changed) and changed > 0.15
+
+
+def test_unknown_rules(
+    exam_of: Exams, demo: DemoPaths, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """The planted target as B, its profile kept back: the experiment must name the drop."""
+    target = engine(tmp_path_factory.mktemp("p"), PLANTED)
+    exam = exam_of(
+        demo.model,
+        demo.data,
+        "ort:cpu",
+        target,
+        scheme="w8a8",
+        calibration=demo.calibration,
+        profiles={"ort:cpu": "ort-mlas", target: ""},
+    )
+    assert target not in exam.case.profiles
+    (finding,) = looked(exam, "dropped-bits")
+    assert finding.nodes == (NODE,) and finding.targets == (target,)
+    assert "becomes this target's" not in finding.title and "become" in finding.experiment
+
+
+@pytest.mark.parametrize("a", ["sim:ort-mlas", "sim:hexagon-v69"])
+def test_healthy(exam_of: Exams, demo: DemoPaths, a: str) -> None:
+    """Hexagon keeps three bits below the step: no more than rounding, and no finding."""
+    exam = exam_of(demo.model, demo.data, a, scheme="w8a8", calibration=demo.calibration)
+    assert looked(exam, "dropped-bits") == []
+
+
+def test_sixteen_bits_are_a_note(exam_of: Exams, demo: DemoPaths) -> None:
+    """v69 drops 8 bits of 16-bit products: many outputs change, by a few of 65536 steps."""
+    exam = exam_of(
+        demo.model,
+        demo.data,
+        "sim:hexagon-v69",
+        "float",
+        scheme="w8a16_pc",
+        calibration=demo.calibration,
+    )
+    (finding,) = looked(exam, "dropped-bits")
+    assert finding.severity == "note" and "the lowest 8 bits" in finding.words
+    assert finding.command is None
