@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from chipdrift.errors import RunError
 from chipdrift.findings import Diagnosis
 
 _FOLDER = "diagnosis"
+# Targets may be long paths; a file system takes 255 bytes, of which the endings need some.
+_LONGEST = 180
 
 
 def write_diagnosis(run: Path, diagnosis: Diagnosis) -> Path:
@@ -19,6 +22,8 @@ def write_diagnosis(run: Path, diagnosis: Diagnosis) -> Path:
     folder = run / _FOLDER
     words = (diagnosis.scheme, diagnosis.a.target, diagnosis.b.target)
     name = "--".join(re.sub(r"[^A-Za-z0-9._+-]+", "-", word) for word in words)
+    if len(name) > _LONGEST:
+        name = f"{name[: _LONGEST - 9]}-{hashlib.sha256('--'.join(words).encode()).hexdigest()[:8]}"
     path = folder / f"{name}.json"
     try:
         folder.mkdir(exist_ok=True)

@@ -10,15 +10,19 @@ from __future__ import annotations
 import functools
 import platform
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata, util
 
 from chipdrift.chips import get_chip, simulated_chips, simulator_id, simulator_rows
 from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.logs import read_text
+from chipdrift.logs.printed import printed
 from chipdrift.targets.base import Session, Target, TargetInfo
 from chipdrift.targets.ort import OrtSession, build, host_isa
 
 _PROVIDER = "QNNExecutionProvider"
+_QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_VERBOSE, _WARNING = 0, 2  # onnxruntime's log levels
 # Generations of which a profile comes with chipdrift (docs/generations.md).
 _PROBED = frozenset({"v68", "v69", "v73", "v75", "v79", "v81"})
 FLOAT32 = (
@@ -110,19 +114,37 @@ def open_session(path: str, options: Mapping[str, str]) -> Session:
     import onnxruntime_qnn
 
     device = _device(onnxruntime, onnxruntime_qnn.get_library_path())
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = 1
-    settings.inter_op_num_threads = 1
-    settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    settings.add_provider_for_devices(
-        [device], {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **options}
-    )
-    session = build(path, settings, None)
-    if _PROVIDER not in session.get_providers():
-        raise RuntimeError(
-            f"{_PROVIDER} could not be created and onnxruntime went on with the CPU in silence"
-        )
-    return OrtSession(session)
+    provider = {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **options}
+
+    def opened(level: int) -> OrtSession:
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = 1
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = level
+        settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        settings.add_provider_for_devices([device], provider)
+        session = build(path, settings, None)
+        if _PROVIDER not in session.get_providers():
+            raise RuntimeError(
+                f"{_PROVIDER} could not be created and onnxruntime went on with the CPU in silence"
+            )
+        return OrtSession(session)
+
+    session = opened(_WARNING)
+    left = {n for where, n, op in session.opened().nodes if where == "cpu" and op not in _QDQ}
+    if left:
+        session.reasons = _reasons(lambda: opened(_VERBOSE), left)
+    return session
+
+
+def _reasons(open_again: Callable[[], OrtSession], left: Collection[str]) -> dict[str, str]:
+    """Why nodes left the NPU, in the words of a second session's verbose log."""
+    text = printed(open_again)
+    return {
+        entry.node: ": ".join(filter(None, (entry.reason, *entry.causes)))
+        for entry in read_text(text).fallbacks
+        if entry.node is not None and entry.node in left and (entry.reason or entry.causes)
+    }
 
 
 @functools.cache

@@ -193,11 +193,15 @@ def build(path: str, settings: Any, providers: list[str] | None) -> onnxruntime.
 
 
 class OrtSession(Session):
-    """A session of onnxruntime, whatever its providers."""
+    """A session of onnxruntime, whatever its providers.
+
+    ``reasons`` says of nodes why they left the NPU, where somebody found out.
+    """
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
+        self.reasons: Mapping[str, str] = {}
 
     def opened(self) -> Opened:
         """Placement as onnxruntime records it: the CPU provider is ``cpu``, any other ``npu``."""
@@ -210,7 +214,7 @@ class OrtSession(Session):
             for part in self._session.get_provider_graph_assignment_info()
             for node in part.get_nodes()
         )
-        return Opened(nodes)
+        return Opened(nodes, reasons=self.reasons)
 
     def run(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """One sample's outputs, in the order of the model's outputs."""

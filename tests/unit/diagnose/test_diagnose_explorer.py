@@ -10,6 +10,7 @@ from qdq_models import conv_stack
 
 from chipdrift.diagnose.drift import Alone, measure_drift, measure_own
 from chipdrift.diagnose.explorer import error_percent, node_data, step_of, write_node_data
+from chipdrift.diagnose.files import read_diagnoses, write_diagnosis
 from chipdrift.errors import RunError
 from chipdrift.findings import Activation, Diagnosis, Distance, Own, Side, Verdict
 from chipdrift.graph import dissect
@@ -131,6 +132,18 @@ def test_documents_are_as_model_explorer_documents_them(tmp_path: Path) -> None:
     assert {r.value for r in graphs["net"].results.values()} == {10.0}
     assert set(graphs["net"].results) == {"c1", "c2", "c2/relu", "c3"}
     assert not list(tmp_path.glob("*.partial"))
+
+
+def test_targets_that_are_long_paths_have_files_of_their_own(tmp_path: Path) -> None:
+    paths = [f"sim:/home/{'folder/' * 40}{name}.toml" for name in ("one", "two")]
+    pairs = [
+        diagnosis(b=Side(target=path, name=path, evidence="hypothesis"), scheme="w8a8")
+        for path in paths
+    ]
+    for found in pairs:
+        write_node_data(write_diagnosis(tmp_path, found), found, "net")
+    assert {found.b.target for found in read_diagnoses(tmp_path)} == set(paths)
+    assert len(list(tmp_path.glob("diagnosis/*.model-explorer.json"))) == 4
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ does not set the range; or leave the Softmax in float.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -37,35 +37,45 @@ _LOST = 0.1
 
 
 def look(exam: Exam) -> Iterator[Finding]:
-    """One finding for each Softmax at risk, for its input first."""
+    """One finding for all that read coarse scores, one for each that loses probability."""
     pieces = {piece.name: piece for piece in exam.anatomy.cut.pieces}
+    coarse: dict[str, Quant] = {}
     for name, spec in exam.specs.items():
         if spec.op != "Softmax" or "scores" in spec.attributes:
             continue
         quant = spec.operands[0].quant
         if quant is None or not quant.per_tensor:
             continue
-        step = float(quant.scale)
-        moved = math.expm1(min(700.0, step / 2))
-        if moved > _RATIO:
-            yield _coarse(exam, name, quant, step, moved)
+        if _moved(quant) > _RATIO:
+            coarse[name] = quant
             continue
         lost = _unsummed(exam, spec, pieces.get(name))
         if lost is not None and lost > _LOST:
             yield _swallowed(exam, name, spec, lost)
+    if coarse:
+        yield _coarse(exam, coarse)
 
 
-def _coarse(exam: Exam, name: str, quant: Quant, step: float, moved: float) -> Finding:
-    zero = int(quant.zero_point)
+def _moved(quant: Quant) -> float:
+    """What half a step changes in the ratio of two probabilities."""
+    return math.expm1(min(700.0, float(quant.scale) / 2))
+
+
+def _coarse(exam: Exam, found: Mapping[str, Quant]) -> Finding:
+    nodes = sorted(found, key=lambda name: -float(found[name].scale))
+    quant, others = found[nodes[0]], len(nodes) - 1
+    step, zero, moved = float(quant.scale), int(quant.zero_point), _moved(quant)
     span = f"{(quant.low - zero) * step:.4g} to {(quant.high - zero) * step:.4g}"
-    changes = f"by up to {100 * moved:.0f} %" if moved < 10 else f"up to {moved:.2g} times"
+    changes = f"by up to {100 * moved:.0f} %" if moved < 10 else "more than tenfold"
     return Finding(
         check="softmax-at-risk",
         severity="warning",
-        title=f"{name} (Softmax) reads scores in steps of {step:.3g}",
+        title=f"{nodes[0]}"
+        + (f" and {others} other Softmax read" if others else " (Softmax) reads")
+        + f" scores in steps of {step:.3g}",
         words=f"its input's {quant.bits} bits span {span}: rounding alone changes the ratio of two "
         f"probabilities {changes}",
-        nodes=(name,),
+        nodes=tuple(nodes),
         targets=exam.targets,
         experiment=f"the input's quantizer: half a step of {step:.4g} is a factor of "
         f"exp({step / 2:.4g})",
