@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from chipdrift.numerics.fast import compile_op, compile_quantize
 from chipdrift.numerics.ops import reference_ops
-from chipdrift.numerics.profile import Accumulator, Elementwise, Input, Requantize, Rules
+from chipdrift.numerics.profile import (
+    Accumulator,
+    Elementwise,
+    Input,
+    Narrow,
+    Requantize,
+    Rules,
+)
 from chipdrift.numerics.quantize import quantize
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.numerics.tensors import Operand, OpSpec, Quant
@@ -47,6 +54,7 @@ def accumulators(draw: Any) -> Accumulator:
         "width": draw(st.sampled_from([16, 24, 32, 32, 64])),
         "overflow": draw(st.sampled_from(["wrap", "saturate"])),
         "operands": draw(st.sampled_from(["centred", "stored"])),
+        "stored": draw(st.sampled_from(["both", "input"])),
         "order": draw(st.sampled_from(["channels_first", "channels_last"])),
     }
     if draw(st.booleans()):
@@ -99,7 +107,9 @@ def plain_rules(draw: Any) -> Rules:
     """Rules under which sums do not overflow: most requantizations are drawn with these."""
     operands = draw(st.sampled_from(["centred", "stored"]))
     requantize = draw(requantizations(operands == "stored"))
-    return Rules(accumulator=Accumulator(width=64, operands=operands), requantize=requantize)
+    stored = draw(st.sampled_from(["both", "input"]))
+    accumulator = Accumulator(width=64, operands=operands, stored=stored)
+    return Rules(accumulator=accumulator, requantize=requantize)
 
 
 def integers_of(rng: np.random.Generator, dtype: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -274,6 +284,8 @@ def test_matrix_products(data: Any) -> None:
 @given(st.data())
 def test_products_of_activations(data: Any) -> None:
     chosen = data.draw(rules()) if data.draw(st.booleans()) else plain_rules(data.draw)
+    ways = st.sampled_from([None, Narrow(), Narrow(arithmetic="fixed_point", fraction=7)])
+    chosen = chosen.model_copy(update={"narrow": data.draw(ways)})
     check(*product(data.draw, chosen, "MatMul", live=True))
 
 

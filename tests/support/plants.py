@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,9 @@ def plants() -> list[Plant]:
     found.append(Plant("function_table", "function", (("arithmetic", "float16"),)))
     # Strengths that the catalogue of the search does not hold.
     found.append(
-        Plant("dropped_bits", "requantize", (("drop", 7), ("drop_rounding", "MIDPOINT_NONZERO")))
+        Plant(
+            "dropped_bits", "requantize", (("drop", 5), ("keep", 2), ("drop_rounding", "HALF_UP"))
+        )
     )
     found.append(Plant("function_table", "function", (("arithmetic", "table"), ("entries", 24))))
     found.append(
@@ -88,7 +90,7 @@ def plants() -> list[Plant]:
             "accumulator_overflow",
             "accumulator",
             (
-                ("operands", "stored"), ("block", 3), ("block_width", 16),
+                ("operands", "stored"), ("block", 7), ("block_width", 16),
                 ("block_overflow", "wrap"),
             ),
         )
@@ -110,29 +112,11 @@ class LocalAsker(Asker):
 
     def ask_each(self, model: bytes, feeds: Iterable[Mapping[str, Array]]) -> Iterator[list[Array]]:
         try:
-            session = SimSession(parse_program(model), self._under(model))
+            session = SimSession(parse_program(model), self._profile)
             for feed in feeds:
                 yield session.run(feed)
         except (ChipdriftError, ValueError) as error:
             raise NoAnswerError(str(error)) from error
-
-    def _under(self, model: bytes) -> Profile:
-        """The profile, its rules for single nodes also for the nodes of the pieces."""
-        names = [step.name for step in parse_program(model).steps]
-
-        def both(nodes: Sequence[str] | None) -> tuple[str, ...] | None:
-            if nodes is None:
-                return None
-            return (*nodes, *(n for n in names if n.partition("/")[2] in nodes))
-
-        rules = tuple(o.model_copy(update={"nodes": both(o.nodes)}) for o in self._profile.rule)
-        away = self._profile.fallback
-        return self._profile.model_copy(
-            update={
-                "rule": rules,
-                "fallback": Fallback(ops=away.ops, nodes=both(away.nodes) or ()),
-            }
-        )
 
 
 def nodes_of(model: bytes, profile: Profile) -> dict[str, tuple[str, Rules]]:

@@ -48,25 +48,29 @@ _GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
 }  # fmt: skip
 
 # What to do about each, and a command where there is one.
-FIXES: dict[str, tuple[str, str | None]] = {
-    "rounding": ("calibrate on this chip's numerics; a bias from rounding can be corrected", None),
-    "dropped_bits": (
-        "16-bit activations keep more bits: try w8a16_pc for the nodes named",
-        "chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8,w8a16_pc "
-        "--target TARGET -o runs/w8a16",
-    ),
+FIXES: dict[str, str] = {
+    "rounding": "calibrate on this chip's numerics; a bias from rounding can be corrected",
+    "dropped_bits": "calibrate on this chip's numerics, or give the nodes named more bits",
     "accumulator_overflow": (
         "on x86 set session.x64quantprecision=1 or use weights of 7 bits (reduce_range); on a chip "
-        "use smaller weights, or keep the node on the CPU",
-        None,
+        "use smaller weights, or keep the node on the CPU"
     ),
-    "scale_precision": ("scales that are powers of two lose nothing: or use w8a16_pc", None),
-    "function_table": ("keep the function in 16 bits, or on the CPU", None),
-    "float16": ("keep the sums small (normalize before), or use w8a16_pc", None),
-    "block_scales": ("quantize per channel for this chip", None),
-    "fused_activation": ("write the activation's bounds into the quantizer before it", None),
-    "fallback": ("replace the op, or accept its time on the CPU", None),
+    "scale_precision": "calibrate on this chip's numerics, or give the nodes named more bits",
+    "bias_and_zero_point": "calibrate on this chip's numerics",
+    "function_table": "give the function 16 bits, or keep it on the CPU",
+    "float16": "keep the sums small (normalize before them), or use integers of 16 bits",
+    "block_scales": "quantize per channel for this chip",
+    "fused_activation": "write the activation's bounds into the quantizer before it",
+    "fallback": (
+        "on a phone, replace the op or accept its time; a host's CPU computes what it has no "
+        "integer kernel for in float by design"
+    ),
 }
+# What gives nodes more bits, for schemes of 8-bit activations.
+MORE_BITS = (
+    "chipdrift matrix MODEL --data DATA --calibration CAL --scheme {scheme},w8a16_pc "
+    "--target {targets} -o runs/more-bits"
+)
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,11 @@ def between(a: Rules, b: Rules) -> list[Variation]:
     return found
 
 
+_DROPS = ("FLOOR", "HALF_UP", "MIDPOINT", "MIDPOINT_NONZERO")
+# Products in a partial sum: what instructions take, and windows of convolutions.
+_BLOCKS = (2, 3, 4, 5, 6, 8, 9, 12, 16, 24, 25, 27, 32, 48, 64, 128)
+
+
 def catalogue(rules: Rules | None) -> Iterator[Variation]:
     """What might differ where nothing is known of B, by what the op's rules are for A."""
     if rules is None:
@@ -183,10 +192,10 @@ def catalogue(rules: Rules | None) -> Iterator[Variation]:
         "rounding", "requantize", (("multiplier", "significand"), ("bits", 31), ("steps", "double"))
     )
     for drop in range(1, 17):
-        for how in ("FLOOR", "HALF_UP", "MIDPOINT"):
+        for how in _DROPS:
             yield Variation("dropped_bits", "requantize", (("drop", drop), ("drop_rounding", how)))
     for keep in range(13):
-        for how in ("FLOOR", "HALF_UP", "MIDPOINT"):
+        for how in _DROPS:
             yield Variation("dropped_bits", "requantize", (("keep", keep), ("drop_rounding", how)))
     for operands in ("centred", "stored"):
         for width in (16, 24, 32):
@@ -200,15 +209,16 @@ def catalogue(rules: Rules | None) -> Iterator[Variation]:
                             ("order", order),
                         ),
                     )  # fmt: skip
-    for block in (2, 4, 8, 16, 32):
-        yield Variation(
-            "accumulator_overflow",
-            "accumulator",
-            (
-                ("operands", "stored"), ("block", block), ("block_width", 16),
-                ("block_overflow", "saturate"),
-            ),
-        )  # fmt: skip
+    for block in _BLOCKS:
+        for overflow in ("saturate", "wrap"):
+            yield Variation(
+                "accumulator_overflow",
+                "accumulator",
+                (
+                    ("operands", "stored"), ("block", block), ("block_width", 16),
+                    ("block_overflow", overflow),
+                ),
+            )  # fmt: skip
     yield Variation("scale_precision", "requantize", (("multiplier", "exact"),))
     yield Variation("scale_precision", "requantize", (("multiplier", "float32"),))
     for scale in ("exact", "float32", "float64"):

@@ -116,7 +116,17 @@ def look(exam: Exam) -> tuple[Finding, ...]:
                     words=f"a target gave no answer to this check's question: {error}",
                 )
             )
-    return tuple(sorted(findings, key=_rank))
+    found = [_with_command(finding, exam) for finding in findings]
+    return tuple(sorted(found, key=_rank))
+
+
+def _with_command(finding: Finding, exam: Exam) -> Finding:
+    """The finding, its command with the names of this run, so that it can be run as it is."""
+    if finding.command is None:
+        return finding
+    names = {**exam.case.run.words, "TARGET": exam.case.a.name, "SCHEME": exam.case.scheme}
+    words = [names.get(word, word) for word in finding.command.split(" ")]
+    return finding.model_copy(update={"command": " ".join(words)})
 
 
 def _rank(finding: Finding) -> tuple[int, float, bool, str, str]:

@@ -23,7 +23,9 @@ def said(variation: Variation, profile: Profile, rules: Rules | None) -> tuple[s
 def _rounding(table: Any) -> str:
     if getattr(table, "steps", "single") == "double":
         return "rounds twice (HALF_UP, then HALF_AWAY)"
-    return f"rounds once, {table.rounding}"
+    bias = getattr(table, "bias", "exact")
+    after = f", the bias {table.bias_rounding}" if bias != "exact" else ""
+    return f"rounds {table.rounding}{after}"
 
 
 def _dropped(table: Any) -> str:
@@ -57,6 +59,24 @@ def _accumulator(table: Any) -> str:
     return f"the sum of {number} products {part}, {whole}"
 
 
+def _bias(table: Any) -> str:
+    place = {
+        "output": "adds the zero point after rounding",
+        "accumulator": "adds the zero point to the accumulator",
+    }[table.zero_point]
+    bias = {
+        "exact": "the bias as it is",
+        "float32": "the bias after a trip through float32",
+        "float32_reciprocal": "the bias after a product with a float32 reciprocal",
+    }[table.bias]
+    return f"{place}, {bias}"
+
+
+def _inside(table: Any) -> str:
+    inside = table.zero_point == "inside"
+    return f"adds the zero point {'before' if inside else 'after'} rounding"
+
+
 def _scale(table: Any) -> str:
     words = {
         "exact": "scales by the exact ratio",
@@ -65,7 +85,12 @@ def _scale(table: Any) -> str:
         "significand": f"scales by a significand of {table.bits} bits",
         "power_of_two": "scales by a power of two",
     }
-    made = "" if table.scale == "exact" else f" (made in {table.scale})"
+    made = {
+        "exact": "",
+        "float32": ", computed in float32",
+        "float32_max": ", computed in float32 for the largest channel",
+        "float64": ", computed in float64",
+    }[table.scale]
     return words[table.multiplier] + made
 
 
@@ -97,6 +122,8 @@ _WORDS = {
     ("rounding", "elementwise"): _rounding,
     ("rounding", "input"): _input,
     ("scale_precision", "input"): _input,
+    ("bias_and_zero_point", "requantize"): _bias,
+    ("bias_and_zero_point", "elementwise"): _inside,
     ("dropped_bits", "requantize"): _dropped,
     ("accumulator_overflow", "accumulator"): _accumulator,
     ("scale_precision", "requantize"): _scale,

@@ -41,15 +41,13 @@ class Piece:
 
 @dataclass(frozen=True, eq=False)
 class Cut:
-    """A model's pieces in order, and the model (serialized) in which they stand side by side."""
+    """A model's pieces in order, and the model (serialized) in which they stand side by side.
+
+    Nodes keep their names there; a DequantizeLinear in front of a piece is a copy.
+    """
 
     model: bytes
     pieces: tuple[Piece, ...]
-    names: Mapping[str, str]
-
-    def origin(self, node: str) -> str:
-        """The name in the whole model of a node of :attr:`model`."""
-        return self.names.get(node, node)
 
 
 def cut_pieces(
@@ -99,7 +97,6 @@ class _Cutter:
         nodes: list[onnx.NodeProto] = list(self.fixed)
         inputs: dict[str, onnx.ValueInfoProto] = {}
         outputs: list[onnx.ValueInfoProto] = []
-        names: dict[str, str] = {}
         for members in self._together(self._groups(), joined):
             inner = [(n.name, n.op_type) for n in members if n.op_type not in (_Q, _DQ)]
             lead = _lead(members)
@@ -122,9 +119,8 @@ class _Cutter:
                 if maker is not None and maker.op_type == _DQ:
                     source = maker.input[0]
                     change[source] = prefix + source
-                    copy = _renamed(maker, change, prefix)
+                    copy = _renamed(maker, change, prefix + maker.name)
                     nodes.append(copy)
-                    names[copy.name] = maker.name
                     name = source
                 if name in made:
                     continue
@@ -132,9 +128,8 @@ class _Cutter:
                     inputs[prefix + name] = self._value(name, prefix)
                     fed.append(name)
             for node in members:
-                copy = _renamed(node, change, prefix)
+                copy = _renamed(node, change, node.name)
                 nodes.append(copy)
-                names[copy.name] = node.name
             outputs += [self._value(name, prefix) for name in ends]
             pieces.append(
                 Piece(
@@ -147,7 +142,7 @@ class _Cutter:
                     made=tuple(prefix + name for name in ends),
                 )
             )
-        return Cut(self._model(nodes, list(inputs.values()), outputs), tuple(pieces), names)
+        return Cut(self._model(nodes, list(inputs.values()), outputs), tuple(pieces))
 
     def _groups(self) -> list[list[onnx.NodeProto]]:
         """Live nodes that share a float tensor, in order; every node alone without quantizers."""
@@ -248,10 +243,10 @@ def _needed(nodes: Sequence[onnx.NodeProto], wanted: set[str]) -> list[onnx.Node
     return kept[::-1]
 
 
-def _renamed(node: onnx.NodeProto, change: Mapping[str, str], prefix: str) -> onnx.NodeProto:
+def _renamed(node: onnx.NodeProto, change: Mapping[str, str], called: str) -> onnx.NodeProto:
     copy = onnx.NodeProto()
     copy.CopyFrom(node)
-    copy.name = prefix + node.name
+    copy.name = called
     for index, name in enumerate(node.input):
         copy.input[index] = change.get(name, name)
     for index, name in enumerate(node.output):

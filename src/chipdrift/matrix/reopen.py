@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from chipdrift.data import Samples, load_data
 from chipdrift.errors import ChipdriftError, RunError
@@ -15,22 +18,47 @@ from chipdrift.store import Store
 
 @dataclass(frozen=True, eq=False)
 class Reopened:
-    """A finished run. ``files`` maps a scheme to its model file; ``baseline`` is the float one."""
+    """A finished run. ``files`` maps a scheme to its model file; ``baseline`` is the float one.
+
+    ``words`` are those of the command that made it, as far as they are known: MODEL (with its
+    pins), DATA (with the metric) and CAL (calibration).
+    """
 
     folder: Path
     matrix: Matrix
     samples: Samples
     files: dict[str, Path]
     baseline: Path | None
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
-def remember(store: Store, data: str | Path, limit: int | None, baseline: CellPlan) -> None:
-    """Keep with the run where its samples came from, for :func:`reopen`."""
-    text = str(data)
-    place = str(Path(text).resolve()) if Path(text).exists() else text
-    file = baseline.variant.file
-    store.put_fact("origin", {"data": place, "limit": limit, "baseline": file})
+def remember(
+    store: Store,
+    model: str | Path,
+    data: str | Path,
+    calibration: str | Path | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+    limit: int | None,
+    baseline: CellPlan,
+) -> None:
+    """Keep with the run where its model and samples came from, for :func:`reopen`."""
+    store.put_fact(
+        "origin",
+        {
+            "model": _place(model),
+            "data": _place(data),
+            "calibration": None if calibration is None else _place(calibration),
+            "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
+            "limit": limit,
+            "baseline": baseline.variant.file,
+        },
+    )
     store.commit()
+
+
+def _place(source: str | Path) -> str:
+    text = str(source)
+    return str(Path(text).resolve()) if Path(text).exists() else text
 
 
 def reopen(folder: str | Path, data: str | Path | None = None) -> Reopened:
@@ -61,4 +89,26 @@ def reopen(folder: str | Path, data: str | Path | None = None) -> Reopened:
         )
     files = {s.name: place / s.file for s in matrix.schemes if s.file is not None}
     held = (origin or {}).get("baseline")
-    return Reopened(place, matrix, samples, files, place / held if held else None)
+    words = _words(origin or {}, str(source), matrix)
+    return Reopened(place, matrix, samples, files, place / held if held else None, words)
+
+
+def _words(origin: Mapping[str, Any], data: str, matrix: Matrix) -> dict[str, str]:
+    found = {"DATA": f"{shlex.quote(_short(data))} --metric {shlex.quote(matrix.metric.name)}"}
+    if origin.get("model"):
+        pins = "".join(
+            f" --shape {shlex.quote(name)}={','.join(map(str, shape))}"
+            for name, shape in origin.get("shapes", {}).items()
+        )
+        found["MODEL"] = shlex.quote(_short(origin["model"])) + pins
+    if origin.get("calibration"):
+        found["CAL"] = shlex.quote(_short(origin["calibration"]))
+    return found
+
+
+def _short(path: str) -> str:
+    """Relative to where the command is run, where it lies below."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except ValueError:
+        return path

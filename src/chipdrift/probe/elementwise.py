@@ -12,10 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.graph.single import OneOp, Side, integers, one_op_model, real
-from chipdrift.numerics.ops import reference_ops
 from chipdrift.numerics.profile import Elementwise, Override, Rules
-from chipdrift.numerics.tensors import Operand, OpSpec, Quant
+from chipdrift.numerics.tensors import Operand, OpSpec
 from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.probe.elementsearch import (
     Asked,
@@ -27,6 +25,7 @@ from chipdrift.probe.elementsearch import (
     parted,
     telling,
 )
+from chipdrift.probe.entry import answered, quant_of
 from chipdrift.probe.finding import Finding
 
 Array = np.ndarray[Any, Any]
@@ -255,7 +254,7 @@ def _setting(rng: np.random.Generator, op: str, bits: int, kind: str) -> Asked:
     count = 1 if op == "Neg" else 2
     if count == 1:
         grid = [np.arange(top)]
-    quants = [_quant(dtype, s, z) for s, z in zip(scales[:count], zeros[:count], strict=True)]
+    quants = [quant_of(dtype, s, z) for s, z in zip(scales[:count], zeros[:count], strict=True)]
     if kind in ("plain", "wide") and op != "Mul":
         # The middle of the inputs lands in the output's range.
         signs = (1, -1 if op == "Sub" else 1)
@@ -264,7 +263,7 @@ def _setting(rng: np.random.Generator, op: str, bits: int, kind: str) -> Asked:
             for s, r, z in zip(signs, ratios, zeros[:count], strict=False)
         )
         zeros[2] = int(np.clip(top / 2 - middle, 0, top - 1))
-    out = _quant(dtype, y, zeros[2])
+    out = quant_of(dtype, y, zeros[2])
     arrays = tuple(g.astype(dtype) for g in grid[:count])
     spec = OpSpec(op, "op", tuple(Operand(q) for q in quants), {}, out)
     return Asked(kind, spec, arrays, np.zeros(arrays[0].shape, np.int64))
@@ -301,7 +300,7 @@ def _moving(rng: np.random.Generator, op: str, bits: int) -> Iterator[Asked]:
             # Near-ties: 0.06 / 0.04 is 1.5, but not in float32. An odd zero point changes parity.
             ratios, y = np.array([1.5, 0.5]), _f(0.04)
             zeros[2] |= 1
-        quants = [_quant(dtype, r * float(y), z) for r, z in zip(ratios, zeros[:2], strict=True)]
+        quants = [quant_of(dtype, r * float(y), z) for r, z in zip(ratios, zeros[:2], strict=True)]
         flat = np.arange(256) if bits == 8 else rng.integers(0, top, 4096)
         arrays: list[Any] = [rng.permutation(flat).reshape(1, -1) for _ in range(2)]
         constants: list[Array] = []
@@ -324,7 +323,7 @@ def _moving(rng: np.random.Generator, op: str, bits: int) -> Iterator[Asked]:
         if op not in ("Concat", "Max"):
             arrays, quants = arrays[:1], quants[:1]
         operands = [Operand(q) for q in quants] + [Operand(constant=c) for c in constants]
-        out = _quant(dtype, y, zeros[2])
+        out = quant_of(dtype, y, zeros[2])
         clamp = (0.0, None) if op == "Relu" else (None, None)
         spec = OpSpec(op, "op", tuple(operands), attributes, out, clamp=clamp)
         yield Asked("", spec, (*(a.astype(dtype) for a in arrays), *constants), np.zeros(0))
@@ -334,44 +333,23 @@ def _function(rng: np.random.Generator, op: str, bits: int) -> Iterator[Asked]:
     """All inputs, under two output scales of which one is the natural one."""
     top, dtype = 1 << bits, f"uint{bits}"
     wide, below = _RANGE.get(op, (10.24, 1 / 16))
-    x = _quant(dtype, 0.06 * 256 / top, int(top * rng.uniform(0.4, 0.6)))
+    x = quant_of(dtype, 0.06 * 256 / top, int(top * rng.uniform(0.4, 0.6)))
     values = np.arange(top).reshape(1, -1)
     if op == "Softmax":
         values = rng.integers(0, top, (64, 24))
     # 1/(top-1) as a step puts the middle of Sigmoid on a tie, 0.04 much of HardSwish on near-ties.
     for stretch in (top / (top - 1), float(rng.uniform(1.2, 1.7))):
         step = 0.04 * 256 / top if op not in _RANGE and stretch < 1.1 else stretch * wide / top
-        out = _quant(dtype, step, int(below * top) + (op not in _RANGE or stretch > 1.1))
+        out = quant_of(dtype, step, int(below * top) + (op not in _RANGE or stretch > 1.1))
         attributes = {"axis": 1} if op == "Softmax" else {}
         spec = OpSpec(op, "op", (Operand(x),), attributes, out)
         yield Asked("", spec, (values.astype(dtype),), np.zeros(0))
 
 
-def _quant(dtype: str, scale: Any, zero: int) -> Quant:
-    return Quant(np.asarray(scale, _f), np.asarray(zero, np.int64), dtype)
-
-
-def _side(quant: Quant, shape: tuple[int, ...]) -> Side:
-    return Side(quant.dtype, _f(float(quant.scale)), int(quant.zero_point), shape=shape)
-
-
 def _ask(asker: Asker, entry: Asked, rng: np.random.Generator | None) -> Asked:
     """The same with the target's answer; ``rng`` chooses telling outputs, None keeps all."""
-    sides, plain, feed = [], {}, {}
-    for index, (operand, values) in enumerate(zip(entry.spec.operands, entry.arrays, strict=True)):
-        assert values is not None
-        if operand.quant is None:
-            plain[index] = values
-            continue
-        side = _side(operand.quant, values.shape)
-        sides.append(side)
-        feed[f"x{index}"] = real(values, side)
-    shape = np.shape(reference_ops()[entry.spec.op](entry.spec, entry.arrays))
-    out = _side(entry.spec.output, shape)
-    one = OneOp(entry.spec.op, sides, out, entry.spec.attributes, plain=plain)
-    (made,) = asker.ask(one_op_model(one), [feed])
-    answered = replace(entry, answer=integers(made, out))
+    entry = answered(asker, entry)
     if rng is None:
-        return answered
+        return entry
     bits = entry.spec.output.bits
-    return replace(answered, telling=telling(answered.answer, _real(entry), bits, rng))
+    return replace(entry, telling=telling(entry.answer, _real(entry), bits, rng))

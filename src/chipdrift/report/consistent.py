@@ -39,12 +39,11 @@ def print_consistency(found: Consistency, console: Console) -> None:
         console.print(Text("! ", style=_BEYOND) + Text(f"{excess.words}."))
     if found.excesses:
         where = next((e.node for e in found.excesses if e.node is not None), None)
-        scheme = "SCHEME" if found.scheme == "asis" else found.scheme
         pair = found.excesses[0]
         console.print(
             Text(
                 f"Why{f' {where} does it' if where else ''}: chipdrift diagnose MODEL --data DATA "
-                f"--scheme {scheme} --target {pair.a} --against {pair.b}"
+                f"--scheme {found.scheme} --target {pair.a} --against {pair.b}"
             )
         )
     elif any(c.bound is not None for c in found.comparisons):

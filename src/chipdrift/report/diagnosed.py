@@ -17,6 +17,7 @@ from chipdrift.report.told import (
     mechanisms_of,
     pair_of,
     thinned,
+    where_from,
     where_they_part,
 )
 
@@ -101,7 +102,7 @@ def _print_parts(diagnosis: Diagnosis, say: _Speaker) -> None:
     parts = mechanisms_of(diagnosis)
     if not parts:
         return
-    say.line("Where the difference at the output comes from:")
+    say.line(where_from(diagnosis))
     wide = max(len(share) for share, *_ in parts)
     for share, cause, nodes, _ in parts:
         where = f" ({counted(nodes, 'node')})" if nodes is not None else ""

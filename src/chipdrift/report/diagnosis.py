@@ -18,6 +18,7 @@ from chipdrift.report.told import (
     left_npu,
     mechanisms_of,
     pair_of,
+    where_from,
     where_they_part,
 )
 
@@ -49,6 +50,7 @@ class Case:
     verdict: str
     where: tuple[str, ...]
     parts: tuple[Part, ...]
+    parts_of: str
     findings: tuple[Finding, ...]
     nodes: Network
     notes: tuple[str, ...]
@@ -122,6 +124,7 @@ def _case(matrix: Matrix, number: int, diagnosis: Diagnosis) -> Case:
         verdict=diagnosis.verdict.words,
         where=tuple(filter(None, (where_they_part(diagnosis), at_the_output(diagnosis)))),
         parts=_parts(diagnosis),
+        parts_of=where_from(diagnosis),
         findings=diagnosis.findings,
         nodes=network(diagnosis),
         notes=diagnosis.notes,

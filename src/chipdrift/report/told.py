@@ -90,6 +90,16 @@ def mechanisms_of(diagnosis: Diagnosis) -> list[tuple[str, str, int | None, floa
     return found
 
 
+def where_from(diagnosis: Diagnosis) -> str:
+    """What the shares of :func:`mechanisms_of` are shares of."""
+    if any(a.at == "nodes" for a in diagnosis.attributions):
+        return (
+            "Where the noise that the nodes add comes from (the engine is not near enough to A in "
+            "the whole model to tell it at the output):"
+        )
+    return "Where the difference at the output comes from:"
+
+
 def part(share: float) -> str:
     """A part of a whole: whole percent, and a small one neither none nor negative zero."""
     if share == 0:

@@ -28,6 +28,7 @@ from chipdrift.diagnose.mechanisms import altered
 from chipdrift.diagnose.replay import Replay
 from chipdrift.errors import ModelError
 from chipdrift.findings import Finding, Severity
+from chipdrift.metrics.intervals import wilson
 from chipdrift.numerics.profile import Override, Profile, Rules
 from chipdrift.numerics.tensors import Quant
 from chipdrift.records import Record
@@ -43,10 +44,14 @@ _NONE = {"drop": 0, "keep": None, "parts": "together", "drop_rounding": "FLOOR"}
 
 @dataclass(frozen=True)
 class _Drop:
-    """A node, the share of its outputs that the drop changes, and by how many steps at most."""
+    """A node, the share of its outputs that the drop changes, by how many steps at most.
+
+    ``least`` is what that share is at least, as far as the outputs counted tell.
+    """
 
     node: str
     changed: float
+    least: float
     steps: float
     rule: str
     bits: int
@@ -64,7 +69,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             continue
         profile = exam.case.profiles.get(target)
         drops = list(_replayed(exam, profile) if profile else _explained(exam, place))
-        drops = sorted((d for d in drops if d.changed >= _LARGE), key=lambda d: -d.changed)
+        drops = sorted((d for d in drops if d.least >= _LARGE), key=lambda d: -d.changed)
         if not drops:
             continue
         drops.sort(key=lambda d: (d.severity != "warning", -d.changed))
@@ -122,8 +127,8 @@ def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
         )
         if mine is None or whole is None or not mine.size or mine.dtype.kind == "f":
             continue
-        changed, steps = _changed(mine, whole, spec.output)
-        yield _Drop(name, changed, steps, _rule(rules), spec.output.bits)
+        seen = _changed(mine, whole, spec.output)
+        yield _Drop(name, *seen, _rule(rules), spec.output.bits)
 
 
 def _with(profile: Profile, rules: Rules, requantize: Record) -> Profile:
@@ -133,11 +138,17 @@ def _with(profile: Profile, rules: Rules, requantize: Record) -> Profile:
     return profile.model_copy(update={"rule": (*profile.rule, override)})
 
 
-def _changed(mine: Array, other: Array, output: Quant) -> tuple[float, float]:
-    """The share of outputs that differ and the most steps; those that both clip have no bits."""
+def _changed(mine: Array, other: Array, output: Quant) -> tuple[float, float, float]:
+    """The share of outputs that differ, its lower limit (95 %), and the most steps.
+
+    Outputs that both clip have no bits to lose, and are not counted.
+    """
     clipped = (mine == other) & ((mine == output.low) | (mine == output.high))
     steps = np.abs(mine.astype(np.int64) - other.astype(np.int64))[~clipped]
-    return (float((steps > 0).mean()), float(steps.max())) if steps.size else (0.0, 0.0)
+    if not steps.size:
+        return 0.0, 0.0, 0.0
+    count = int((steps > 0).sum())
+    return count / steps.size, wilson(count, steps.size)[0], float(steps.max())
 
 
 def _rule(rules: Rules) -> str:
@@ -162,8 +173,9 @@ def _explained(exam: Exam, place: int) -> Iterator[_Drop]:
             np.concatenate([entry[own.tensor].reshape(-1) for entry in side if own.tensor in entry])
             for side in (exam.alone_a, exam.alone_b)
         ]
-        differing, steps = _changed(made[0], made[1], spec.output)
+        differing, least, steps = _changed(made[0], made[1], spec.output)
         for mechanism in explanation.mechanisms:
             if mechanism.mechanism == "dropped_bits":
                 changed = differing * mechanism.closes
-                yield _Drop(explanation.node, changed, steps, mechanism.b, spec.output.bits)
+                low = least * mechanism.closes
+                yield _Drop(explanation.node, changed, low, steps, mechanism.b, spec.output.bits)

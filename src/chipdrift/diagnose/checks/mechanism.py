@@ -20,13 +20,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chipdrift.diagnose.exam import Exam
-from chipdrift.diagnose.mechanisms import FIXES
-from chipdrift.findings import WORDS, Explanation, Finding, Mechanism
+from chipdrift.diagnose.mechanisms import FIXES, MORE_BITS
+from chipdrift.findings import WORDS, Attribution, Explanation, Finding, Mechanism
+
+# A mechanism with a smaller part in the drift, and in its node, is not told apart from none.
+_PART = 0.005
+_MATTERS = 0.05
+_MORE_BITS = {"dropped_bits", "scale_precision", "rounding"}
 
 
 def look(exam: Exam) -> Iterator[Finding]:
     """One finding for each mechanism, by its part in the drift of the whole model."""
-    a, b = exam.targets
     parts = {part.mechanism: part for part in exam.diagnosis.attributions}
     by_name: dict[str, list[tuple[Explanation, Mechanism]]] = {}
     for explanation in exam.diagnosis.explanations:
@@ -34,35 +38,63 @@ def look(exam: Exam) -> Iterator[Finding]:
             by_name.setdefault(mechanism.mechanism, []).append((explanation, mechanism))
     for name, found in by_name.items():
         found.sort(key=lambda entry: -_weight(exam, entry[0]) * entry[1].closes)
-        nodes = tuple(explanation.node for explanation, _ in found)
         part = parts.get(name)
-        explanation, mechanism = found[0]
-        share = part.drift if part is not None else mechanism.closes
-        doubt = (
-            f" {' or '.join(WORDS[r] for r in mechanism.rivals)} would explain as much."
-            if mechanism.rivals
-            else ""
+        effect = max(entry[1].closes for entry in found)
+        if effect < _PART and (part is None or abs(part.drift) < _PART):
+            continue
+        yield _finding(exam, name, found, part)
+
+
+def _finding(
+    exam: Exam,
+    name: str,
+    found: list[tuple[Explanation, Mechanism]],
+    part: Attribution | None,
+) -> Finding:
+    a, b = exam.targets
+    explanation, mechanism = found[0]
+    nodes = tuple(entry.node for entry, _ in found)
+    others = len(nodes) - 1
+    where = nodes[0] + (f" and {others} other node{'s' * (others > 1)}" if others else "")
+    share = mechanism.closes if part is None else part.drift
+    words = f"{a} {mechanism.a}; {b} {mechanism.b}."
+    if part is not None and share >= _PART:
+        at = "the drift at the model's output" if part.at == "output" else "what nodes add"
+        words += f" {100 * share:.0f} % of {at}."
+    if mechanism.rivals:
+        words += f" {' or '.join(WORDS[r] for r in mechanism.rivals)} would explain as much."
+    narrow = name in _MORE_BITS and "a16" not in exam.case.scheme
+    command = MORE_BITS.format(scheme=exam.case.scheme, targets=",".join((a, b)))
+    return Finding(
+        check="mechanism",
+        severity="warning" if share >= _MATTERS else "note",
+        title=f"{WORDS[name][0].upper()}{WORDS[name][1:]} in {where}",
+        words=words,
+        nodes=nodes,
+        targets=(a, b),
+        experiment=_experiment(explanation, mechanism, a, b),
+        fix=FIXES.get(name, ""),
+        command=command if narrow and exam.case.scheme != "asis" else None,
+        weight=max(0.0, share),
+    )
+
+
+def _experiment(explanation: Explanation, mechanism: Mechanism, a: str, b: str) -> str:
+    """What was done in the node that shows it best."""
+    told = (
+        f"replayed {explanation.node} in the engine under {explanation.basis} "
+        f"({100 * explanation.basis_share:.1f} % of {a}'s integers)"
+    )
+    if len(explanation.mechanisms) == 1:
+        return (
+            f"{told}: turning this rule takes the integers equal to {b}'s from "
+            f"{100 * mechanism.before:.2f} % to {100 * mechanism.after:.2f} %"
         )
-        others = len(nodes) - 1
-        where = nodes[0] + (f" and {others} other node{'s' * (others > 1)}" if others else "")
-        fix, command = FIXES.get(name, ("", None))
-        yield Finding(
-            check="mechanism",
-            severity="warning" if share >= 0.05 else "note",
-            title=f"{WORDS[name][0].upper()}{WORDS[name][1:]} in {where}",
-            words=f"{a} {mechanism.a}; {b} {mechanism.b}. "
-            + (f"{100 * share:.0f} % of the drift at the model's output." if part else "")
-            + doubt,
-            nodes=nodes,
-            targets=(a, b),
-            experiment=f"replayed {explanation.node} in the engine under {explanation.basis} "
-            f"({100 * explanation.basis_share:.1f} % of {a}'s integers): turning this rule alone "
-            f"takes the integers equal to {b}'s from {100 * mechanism.before:.2f} % to "
-            f"{100 * mechanism.after:.2f} %",
-            fix=fix,
-            command=command,
-            weight=share,
-        )
+    return (
+        f"{told}: of the {100 * (1 - mechanism.before):.2f} % of its integers that part, "
+        f"{len(explanation.mechanisms)} rules turned together explain "
+        f"{100 * (1 - explanation.unexplained):.0f} %, this one {100 * mechanism.closes:.0f} %"
+    )
 
 
 def _weight(exam: Exam, explanation: Explanation) -> float:

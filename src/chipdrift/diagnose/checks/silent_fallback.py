@@ -8,8 +8,8 @@ Why it hurts: the runtime says nothing and the answers look right, but every bor
 conversion and a copy, the CPU is slower by an order of magnitude, and it rounds in another way than
 the NPU.
 
-Example: a profile without a rule for LayerNormalization runs 25 of them on the CPU, and the data of
-a transformer crosses 50 times.
+Example: a target that leaves every LayerNormalization of a transformer to the CPU makes its data
+cross twice for each of them.
 
 Fix: write the op in a form that the NPU takes (another opset, a fixed shape, simpler ops), quantize
 what runs in float, or choose another scheme: then look at the placement again.

@@ -19,10 +19,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chipdrift.diagnose.exam import Exam
-from chipdrift.findings import Finding
+from chipdrift.findings import Finding, Own
 
-# Below this part of a node's difference nothing is left to explain.
-_LEFT = 0.05
+# A node of whose difference a smaller part is left counts as explained.
+_LEFT = 0.25
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -60,5 +60,16 @@ def look(exam: Exam) -> Iterator[Finding]:
         experiment=f"each node cut out with its quantizers, fed with {a}'s integers on both",
         fix="probe both targets and give their profiles with --profile",
         command=f"chipdrift probe {a} -o a.toml",
-        weight=exam.diagnosis.unexplained or own.distance.differing,
+        weight=_weight(exam, [o for o, _ in found]),
     )
+
+
+def _weight(exam: Exam, found: list[Own]) -> float:
+    """The part of all noise that nodes add themselves which these nodes add."""
+
+    def power(own: Own) -> float:
+        decibels = None if own.distance is None else own.distance.sqnr_db
+        return 0.0 if decibels is None else float(10 ** (-decibels / 10))
+
+    whole = sum(power(own) for own in exam.diagnosis.own)
+    return sum(power(own) for own in found) / whole if whole else 0.0

@@ -32,7 +32,7 @@ def reference_ops() -> dict[str, Reference]:
 
 @functools.cache
 def tables_of(op: str) -> frozenset[str]:
-    """The tables of rules that ``op`` obeys, of accumulator, requantize, elementwise, function."""
+    """The tables of a profile's rules that ``op`` obeys."""
     return frozenset(table for module in _modules() if op in module.OPS for table in module.TABLES)
 
 

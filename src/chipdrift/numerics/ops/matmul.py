@@ -1,4 +1,4 @@
-"""MatMul and Gemm."""
+"""MatMul, and what it shares with Gemm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def matmul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     spec, b = second_operand(spec, b)
     dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
     a, b = (a[None] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
-    return _products(spec, a, b, None).squeeze(dropped)
+    return matrix_products(spec, a, b, None).squeeze(dropped)
 
 
 def second_operand(spec: OpSpec, b: Array) -> tuple[OpSpec, Array]:
@@ -36,16 +36,8 @@ def accumulators(spec: OpSpec, a: Array, b: Array) -> Array:
     return fit(products - taken, rules.width, rules.overflow)
 
 
-def gemm(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
-    """A (M, K) x B (K, N) + optional bias (N,) -> (M, N); alpha and beta must be 1."""
-    a, b, bias = arrays[0], arrays[1], arrays[2] if len(arrays) > 2 else None
-    assert a is not None and b is not None
-    if spec.attributes.get("transA", 0):
-        a = a.T
-    return _products(spec, a, b.T if spec.attributes.get("transB", 0) else b, bias)
-
-
-def _products(spec: OpSpec, a: Array, b: Array, bias: Array | None) -> Array:
+def matrix_products(spec: OpSpec, a: Array, b: Array, bias: Array | None) -> Array:
+    """A (..., M, K) x B (..., K, N) of integers with a bias (N,), to the output's integers."""
     w = spec.quant(1)
     if w.block_size:
         turned = bool(spec.attributes.get("transB", 0))
@@ -64,11 +56,6 @@ def limit(spec: OpSpec) -> str | None:
         return f"input {0 if x is None else 1} has no quantizer"
     if not x.per_tensor:
         return "its first input has more than one scale"
-    if spec.op == "Gemm":
-        if any(spec.attributes.get(key, 1.0) != 1.0 for key in ("alpha", "beta")):
-            return "alpha and beta other than 1 have no integer form"
-        if (reason := _bias_limit(spec, turned)) is not None:
-            return reason
     if w.block_size:
         return why_not(spec, 1 if turned else 0)
     if w.axis is not None:
@@ -78,19 +65,6 @@ def limit(spec: OpSpec) -> str | None:
     return None
 
 
-def _bias_limit(spec: OpSpec, turned: bool) -> str | None:
-    bias = spec.operands[2] if len(spec.operands) > 2 else None
-    if bias is None or (bias.constant is None and bias.quant is None):
-        return None
-    if bias.constant is None:
-        return "its bias comes at run time"
-    held = spec.operands[1].constant
-    outputs = 0 if held is None else held.shape[0 if turned else 1]
-    if bias.constant.size not in (1, outputs):
-        return f"its bias has {bias.constant.size} values, not one for each output channel"
-    return None
-
-
-OPS = {"MatMul": matmul, "Gemm": gemm}
-LIMITS = {"MatMul": limit, "Gemm": limit}
-TABLES = ("accumulator", "requantize")
+OPS = {"MatMul": matmul}
+LIMITS = {"MatMul": limit}
+TABLES = ("accumulator", "requantize", "narrow")

@@ -79,10 +79,9 @@ def _near(op: str) -> str:
 
 
 def _obeyed(op: str) -> frozenset[str]:
-    """The tables that ``op`` obeys; what sums products has weights, and MatMul ``narrow``, too."""
+    """The tables that ``op`` obeys; what sums products has weights, too."""
     tables = tables_of(op)
-    more = {"weights"} if "accumulator" in tables else set()
-    return tables | more | ({"narrow"} if op == "MatMul" else set())
+    return tables | {"weights"} if "accumulator" in tables else tables
 
 
 def _takers(rule: Override) -> set[str]:

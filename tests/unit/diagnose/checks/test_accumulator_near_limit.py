@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx
 import pytest
-from exams import Exams, engine, looked
+from exams import Exams, chain, engine, looked, rows
 
 from chipdrift.demo import DemoPaths
 
@@ -52,6 +52,25 @@ def test_planted_narrow_accumulator(
     if beyond:
         assert finding.weight == pytest.approx(beyond)
     assert "of 16 bits" in finding.words and "of 32 bits" in finding.words
+
+
+def test_inputs_whose_zero_point_is_in_the_middle(
+    exam_of: Exams, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A matrix product of signed values: sums of the integers less their zero points."""
+    model = chain(np.random.default_rng(1).normal(size=(16, 24)))
+    target = engine(tmp_path_factory.mktemp("p"), PLANTED.format("m0", "wrap"))
+    exam = exam_of(model, rows(16), target, "ort:cpu", scheme="w8a8")
+    (finding,) = looked(exam, "accumulator-near-limit")
+    spec = exam.specs["m0"]
+    zero = int(spec.quant(0).zero_point)
+    assert 64 < zero < 192
+    (tensor,) = (p.inputs[0] for p in exam.anatomy.cut.pieces if p.name == "m0")
+    held = spec.operands[1].constant
+    assert held is not None
+    x = np.concatenate([entry[tensor] for entry in exam.tensors_a]).astype(np.int64) - zero
+    sums = x @ (held.astype(np.int64) - spec.quant(1).zero_point)
+    assert f"the largest is {np.abs(sums).max()}: " in finding.words
 
 
 def test_healthy(exam_of: Exams, demo: DemoPaths) -> None:

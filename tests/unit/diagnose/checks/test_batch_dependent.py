@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import mixing_runtime
 import numpy as np
+import odd_runtime
 from exams import Exams, looked
 from float_models import image_net, images, serialized
 from onnx import helper
@@ -40,9 +40,9 @@ def test_steady_targets_are_no_finding(exam_of: Exams) -> None:
 
 def test_a_runtime_that_quantizes_over_the_batch(exam_of: Exams) -> None:
     exam = exam_of(image_net(), images(), scheme="w8a8")
-    with Asker(mixing_runtime.target()) as asker:
+    with Asker(odd_runtime.target("mixing")) as asker:
         (found,) = looked(replace(exam, asker_a=asker), CHECK)
-    assert found.targets == ("mixing:1",)
+    assert found.targets == ("odd:mixing",)
 
 
 def test_a_batch_that_the_model_has(exam_of: Exams) -> None:
@@ -52,9 +52,9 @@ def test_a_batch_that_the_model_has(exam_of: Exams) -> None:
     # One row ten times as large as the rest: in other company the rounding is another one.
     feeds = [dict(feed) for feed in exam.feeds]
     feeds[1]["x"] = feeds[1]["x"] * np.array([[1], [10], [1]], np.float32)
-    with Asker(mixing_runtime.target()) as asker:
+    with Asker(odd_runtime.target("mixing")) as asker:
         (found,) = looked(replace(exam, asker_a=asker, feeds=feeds), CHECK)
-    assert found.targets == ("mixing:1",)
+    assert found.targets == ("odd:mixing",)
 
 
 def test_a_model_that_mixes_its_rows_is_no_finding(exam_of: Exams) -> None:
@@ -82,7 +82,7 @@ def test_a_fixed_batch_is_left_alone(exam_of: Exams) -> None:
     assert batched(model, 4) is None
     feeds = [{"x": rng.normal(0, 1, (1, 3, 5)).astype(np.float32)} for _ in range(4)]
     exam = exam_of(model, feeds, scheme="w8a8")
-    with Asker(mixing_runtime.target()) as asker:
+    with Asker(odd_runtime.target("mixing")) as asker:
         assert not looked(replace(exam, asker_a=asker), CHECK)
 
 

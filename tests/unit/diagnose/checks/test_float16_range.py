@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnx
 import pytest
@@ -22,6 +24,18 @@ def test_planted_overflow(exam_of: Exams) -> None:
     assert [f.nodes[0] for f in passed] == ["m1"]
     assert "m0" not in passed[0].nodes
     assert passed[0].command is not None and "w8a16_pc" in passed[0].command
+
+
+def test_a_chip_that_saturates_instead(exam_of: Exams) -> None:
+    """The same overflow on a target that answers 65504 where others have infinity."""
+    model = chain(300 * matrix(16, 16), 300 * matrix(16, 16), 1e-5 * matrix(16, 4))
+    exam = exam_of(model, rows(16), "ort:cpu", "float", scheme="fp16")
+    held = [
+        {name: np.nan_to_num(v, posinf=65504, neginf=-65504) for name, v in entry.items()}
+        for entry in exam.tensors_a
+    ]
+    (finding,) = looked(dataclasses.replace(exam, tensors_a=held), "float16-range")
+    assert finding.nodes == ("m1",) and finding.severity == "warning"
 
 
 def test_overflow_that_reaches_the_answer(exam_of: Exams) -> None:

@@ -6,11 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import odd_runtime
 import pytest
 from exams import Exams, looked
 from float_models import image_net, images
 
 from chipdrift.diagnose.checks.layout import permuted
+from chipdrift.diagnose.run import examine
+from chipdrift.probe.ask import Asker
 
 CHECK = "layout"
 Array = np.ndarray[Any, Any]
@@ -29,6 +32,17 @@ def exam(exam_of: Exams) -> Any:
 def test_two_chips_that_round_differently_are_no_finding(exam: Any) -> None:
     assert any(a.distance.differing for a in exam.diagnosis.activations), "the two do part"
     assert not looked(exam, CHECK)
+
+
+def test_a_runtime_that_hands_out_nhwc(exam: Any) -> None:
+    """From end to end: the model's answer is right, all its feature maps are turned."""
+    case = replace(exam.case, b=odd_runtime.target("nhwc"))
+    assert case.b is not None
+    with Asker(case.a) as a, Asker(case.b) as b:
+        turned = examine(case, exam.anatomy, range(3), a, b)
+        found = looked(turned, CHECK)
+    assert len(found) == 1 and {"first", "second"} <= set(found[0].nodes)
+    assert "last" not in found[0].nodes and "no error of arithmetic" in found[0].title
 
 
 @pytest.mark.parametrize("reshaped", [False, True])

@@ -1,0 +1,48 @@
+"""Nodes that a target computes with their neighbours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from exams import Exams, looked
+from float_models import image_net, images
+from qdq_models import Qdq
+
+CHECK = "computed-together"
+
+
+def _stepwise() -> Qdq:
+    """A convolution on a coarse grid, and a Relu behind it on a finer one."""
+    b = Qdq(2)
+    y = b.conv(b.input("x", (1, 6, 7, 10)), 0.0123, (12, 6, 3, 3), "y")
+    b.output(b.add("Relu", [b.rounded(y, 1.1, 130)], "relu"), 0.4, 20)
+    return b
+
+
+def test_a_relu_fused_across_its_quantizer(exam_of: Exams, tmp_path: Path) -> None:
+    path = tmp_path / "fused.toml"
+    path.write_text('evidence = "hypothesis"\n[fusion]\nactivation = "fused"\n')
+    net = _stepwise()
+    feeds = [net.feed(seed) for seed in range(4)]
+    exam = exam_of(net.model().SerializeToString(), feeds, "sim:ort-mlas", f"sim:{path}")
+    (found,) = looked(exam, CHECK)
+    assert found.targets == (f"sim:{path}",) and found.nodes == ("n_relu",)
+    assert "together with n_y answers as in the model" in found.words
+
+
+@pytest.mark.htp
+def test_a_convolution_with_its_clip_in_float16(exam_of: Exams) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    from chipdrift.demo import paths
+
+    files = paths()
+    exam = exam_of(files.model, files.data, "ort:cpu", "htp:sm8450", scheme="fp16", samples=2)
+    assert "htp:sm8450" in {target for f in looked(exam, CHECK) for target in f.targets}
+
+
+def test_a_target_that_keeps_to_the_letter_is_no_finding(exam_of: Exams) -> None:
+    net = _stepwise()
+    feeds = [net.feed(seed) for seed in range(4)]
+    assert not looked(exam_of(net.model().SerializeToString(), feeds), CHECK)
+    assert not looked(exam_of(image_net(), images(), scheme="w8a8"), CHECK)

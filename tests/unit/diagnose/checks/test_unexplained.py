@@ -1,0 +1,30 @@
+"""Differences that no rule of the engine makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import odd_runtime
+from exams import Exams, looked
+from float_models import image_net, images
+
+from chipdrift.diagnose.run import examine
+from chipdrift.probe.ask import Asker
+
+CHECK = "unexplained"
+
+
+def test_a_dither_that_is_no_rule(exam_of: Exams) -> None:
+    plain = exam_of(image_net(), images(), scheme="w8a8")
+    case = replace(plain.case, b=odd_runtime.target("dithered"))
+    assert case.b is not None
+    with Asker(case.a) as a, Asker(case.b) as b:
+        (found,) = looked(examine(case, plain.anatomy, range(3), a, b), CHECK)
+    assert {"first", "second"} <= set(found.nodes) and "last" not in found.nodes
+    assert found.severity == "warning"
+
+
+def test_what_is_explained_or_the_same_is_no_finding(exam_of: Exams) -> None:
+    assert not looked(exam_of(image_net(), images(), scheme="w8a8"), CHECK)
+    exam = exam_of(image_net(), images(), "sim:hexagon-v69", "sim:hexagon-v73", scheme="w8a8")
+    assert exam.diagnosis.explanations and not looked(exam, CHECK)
