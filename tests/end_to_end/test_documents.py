@@ -144,3 +144,20 @@ def test_how_to_minilm_wordsim(tmp_path: Path) -> None:
 def test_every_how_to_has_blocks_that_are_run() -> None:
     for page in (ROOT / "docs" / "howto").glob("*.md"):
         assert blocks(page), page.name
+
+
+def test_how_to_diagnose(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "howto" / "diagnose.md"
+    run_page(page, tmp_path)
+    why = json.loads((tmp_path / "why.json").read_text())
+    worst = why["findings"][0]
+    assert worst["nodes"] == ["stem/conv"]
+    assert worst["check"] == "mechanism"
+    (explanation,) = why["explanations"]
+    assert explanation["mechanisms"][0]["mechanism"] == "accumulator_overflow"
+    assert why["verdict"]["cause"] == "chip"
+    cells = json.loads((tmp_path / "runs" / "fell" / "matrix.json").read_text())["cells"]
+    lost = {(c["scheme"], c["target"]) for c in cells if c["delta"]["significant"]}
+    assert lost == {("w8a8_pc", "sim:narrow.toml")}
+    report = (tmp_path / "runs" / "fell" / "report.html").read_text()
+    assert "an accumulator that overflows" in report

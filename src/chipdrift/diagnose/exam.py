@@ -78,6 +78,8 @@ class Exam:
         """
         if self.case.b is None:
             return self.tensors_b
+        if not self.feeds:
+            return ()
         try:
             return list(float_tensors(self.case, self.feeds[: max(1, len(self.tensors_a))]))
         except (ChipdriftError, NoAnswerError):

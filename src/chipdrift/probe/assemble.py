@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from chipdrift.numerics.profile import Accumulator, Override, Profile, Requantize, Rules
-from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.accumulators import Sums
 from chipdrift.probe.finding import Finding
 from chipdrift.probe.products import Group, Products
@@ -61,17 +60,6 @@ def product_rules(
             rules[-2:] = [Override(ops=(*others, "Conv"), **shared)]
             notes.pop(f"rule.{len(rules)}", None)
     # What holds for one kernel must come after what holds for all.
-    if any(rule.activation == 16 and rule.ops and "MatMul" in rule.ops for rule in rules):
-        notes[f"rule.{len(rules)}"] = "two activations: not asked about; exact sums, rounded once"
-        rules.append(
-            Override(
-                ops=("MatMul",),
-                kernel="dynamic",
-                activation=16,
-                accumulator=Accumulator(width=64),
-                requantize=Requantize(rounding=Rounding.HALF_UP),
-            )
-        )
     order = sorted(range(len(rules)), key=lambda i: (rules[i].kernel is not None, i))
     notes = {f"rule.{new}": notes[f"rule.{old}"] for new, old in enumerate(order)}
     return [rules[i] for i in order], notes

@@ -19,7 +19,8 @@ from chipdrift.probe.entry import answered, quant_of
 from chipdrift.probe.finding import Finding
 
 NEARLY = 0.99
-_SETTINGS = 12
+# (settings, inputs of each) by width.
+_SIZES = {8: (12, 256), 16: (6, 1024)}
 
 
 class _Question(NamedTuple):
@@ -126,7 +127,8 @@ def _settings(rng: np.random.Generator, question: _Question, bits: int) -> Itera
     """All inputs of 8 bits, many of 16, under random quantizers; a third make near-ties."""
     top, dtype, op = 1 << bits, f"uint{bits}", question.op
     first, scaled = question.kernel == "constant_first", op in ("Mul", "Div")
-    for index in range(_SETTINGS):
+    settings, count = _SIZES[bits]
+    for index in range(settings):
         zero_x, zero_y = (int(v) for v in rng.uniform(0.05 * top, 0.95 * top, 2))
         step = float(np.exp(rng.uniform(-6, 0))) * 256 / top
         number = float(np.exp(rng.uniform(-1, 2)))
@@ -145,7 +147,7 @@ def _settings(rng: np.random.Generator, question: _Question, bits: int) -> Itera
         held = zero_c + sign * int(rng.integers(1, top // 4))
         x, y = quant_of(dtype, step, zero_x), quant_of(dtype, scale, zero_y)
         c = quant_of(dtype, number / abs(held - zero_c), zero_c)
-        values = np.arange(top) if bits == 8 else rng.integers(0, top, 4096)
+        values = np.arange(top) if bits == 8 else rng.integers(0, top, count)
         if op == "Div" and first:
             values = values[values != zero_x]  # by 0 there is nothing to compute
         constant = np.array([[held]], dtype)

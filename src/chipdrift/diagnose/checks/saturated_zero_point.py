@@ -32,7 +32,7 @@ Array = np.ndarray[Any, Any]
 
 # The share of values on the side that has no integers: fewer are outliers, which ranges may cut.
 _NEEDED = 0.01
-# How far they are from 0 at least, as a share of the range: what is nearer loses nothing by being 0.
+# How far they are from 0 at least, as a share of the range: nearer ones lose nothing by being 0.
 _FAR = 0.01
 # Without the float model: the share of values at the end opposite to the zero point, in an op that
 # is not bounded by nature, beyond which the range is not where the values are.
@@ -65,8 +65,9 @@ def look(exam: Exam) -> Iterator[Finding]:
 def _real(exam: Exam, tensor: str) -> Array | None:
     """The values that the integers of ``tensor`` stand for: the float model's, or what is fed."""
     piece = next((p for p in exam.anatomy.cut.pieces if tensor in p.outputs), None)
-    if piece is not None and not piece.nodes and piece.inputs and piece.inputs[0] in exam.feeds[0]:
-        fed = [feed[piece.inputs[0]].astype(np.float64).reshape(-1) for feed in exam.feeds]
+    source = piece.inputs[0] if piece is not None and not piece.nodes and piece.inputs else ""
+    if exam.feeds and source in exam.feeds[0]:
+        fed = [feed[source].astype(np.float64).reshape(-1) for feed in exam.feeds]
         return np.concatenate(fed)
     held = [entry[tensor] for entry in exam.floats if tensor in entry]
     if not held or held[0].dtype.kind != "f":

@@ -65,7 +65,12 @@ def look(exam: Exam) -> Iterator[Finding]:
 
 
 def _weight(exam: Exam, found: list[Own]) -> float:
-    """The part of all noise that nodes add themselves which these nodes add."""
+    """The part of the drift at the output that is unexplained, where the engine could tell it;
+    else the part of all noise that nodes add themselves which these nodes add."""
+    if exam.diagnosis.unexplained is not None and all(
+        part.at == "output" for part in exam.diagnosis.attributions
+    ):
+        return max(0.0, exam.diagnosis.unexplained)
 
     def power(own: Own) -> float:
         decibels = None if own.distance is None else own.distance.sqnr_db

@@ -48,6 +48,16 @@ def test_blocks_that_are_kept_are_no_finding(exam_of: Exams) -> None:
         assert not looked(exam, CHECK)
 
 
+def test_another_rounding_is_no_finding(exam_of: Exams) -> None:
+    """Where nothing is known of either, what they do otherwise is not taken for collapsing."""
+    a, b = "sim:hexagon-v69", "sim:hypothesis-floor"
+    exam = exam_of(
+        dense_net(blocks=True), rows(big=True), a, b, scheme="w4a16_b32", profiles={a: "", b: ""}
+    )
+    assert any(o.distance and o.distance.differing for o in exam.diagnosis.own)
+    assert not looked(exam, CHECK)
+
+
 def test_weights_without_blocks_are_no_finding(exam_of: Exams, collapsing: str) -> None:
     exam = exam_of(dense_net(), rows(), collapsing, "sim:ort-mlas", scheme="w8a8_pc")
     assert not looked(exam, CHECK)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from exams import Exams
+from float_models import image_net, images
 from typer.testing import CliRunner
 
 from chipdrift.cli.main import app
@@ -49,6 +52,16 @@ def test_a_missing_section_is_seen() -> None:
         "What it finds": "one thing: another.\n\nIt goes on here.",
         "Fix": "mend it.",
     }
+
+
+def test_checks_bear_a_model_that_no_target_ran(exam_of: Exams) -> None:
+    """No tensors, no answers, nobody to ask: what needs them finds nothing."""
+    exam = exam_of(image_net(), images(), scheme="w8a8")
+    none = replace(
+        exam, feeds=(), tensors_a=(), tensors_b=(), alone_a=(), alone_b=(),
+        asker_a=None, asker_b=None,
+    )  # fmt: skip
+    assert [f.title for check in all_checks().values() for f in check.look(none)] == []
 
 
 def test_the_command_prints_them() -> None:
