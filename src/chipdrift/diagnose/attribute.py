@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 _MOST = 5
 # The engine must be this near to A in the whole model, as a part of the distance from A to B.
-_FAITHFUL = 0.25
+_FAITHFUL = 0.5
 
 
 def at_nodes(

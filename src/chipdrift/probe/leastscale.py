@@ -1,4 +1,4 @@
-"""From which S on a kernel's rules hold: some kernels take small or large factors another way (N20).
+"""From which S on a kernel's rules hold: some take small or large factors another way (N20).
 
 A layer follows one rule in all its channels, chosen by the least S among them. The rules that were
 found hold for ordinary factors; here layers with a smaller and with only larger ones are asked, and
@@ -18,6 +18,7 @@ from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.probe.finding import Finding
 from chipdrift.probe.settings import (
+    Kind,
     Setting,
     Wish,
     answers,
@@ -28,9 +29,11 @@ from chipdrift.probe.settings import (
 
 Array = np.ndarray[Any, Any]
 
-KERNEL = "depthwise_stride2"
+KERNEL: Kind = "depthwise_stride2"
 # Powers of two between which the least S lies; ordinary layers have some 2**-8.
-_LEAST, _ORDINARY, _MOST = -19, -8, 1
+_LEAST, _ORDINARY, _MOST = -19.0, -8.0, 1.0
+# Where what was found is checked.
+_CHECKED = (-18.5, -17.0, -16.01, -15.99, -15.0, -14.0, -12.0, -3.0, -1.01, -0.99, 0.0, 0.9)
 _CHANNELS, _SIDE = 8, 16
 _SHARPER = 12
 
@@ -40,19 +43,21 @@ class _Layers:
 
     def __init__(self, asker: Asker, rng: np.random.Generator, bits: int) -> None:
         self._asker, self._rng, self._bits = asker, rng, bits
-        self.asked = self.explained = 0
 
-    def explains(self, least: float, rules: Sequence[Override]) -> list[bool]:
+    def explains(self, least: float, *rules: Override) -> list[bool]:
         """Whether each of ``rules`` explains every output; raises NoAnswerError."""
+        counts, size = self.counts(least, *rules)
+        return [count == size for count in counts]
+
+    def counts(self, least: float, *rules: Override) -> tuple[list[int], int]:
+        """How many outputs each of ``rules`` explains, and of how many; raises NoAnswerError."""
         setting = self._setting(least)
         answer = answers(self._asker, setting)
         found = []
         for rule in rules:
             entry = evidence_of(setting, answer, rule.accumulator)
-            found.append(entry.confirmed(rule.requantize or Requantize()) == answer.size)
-        self.asked += answer.size
-        self.explained += answer.size * any(found)
-        return found
+            found.append(entry.confirmed(rule.requantize or Requantize()))
+        return found, answer.size
 
     def _setting(self, least: float) -> Setting:
         """All S at 2**-8 but one, or, where ``least`` is more, all between it and twice that."""
@@ -100,17 +105,18 @@ def probe_least_scale(
         try:
             below = None if other is None else _lower(layers, rule, other)
             above = _upper(layers, rule)
+            mine = rule if below is None else rule.model_copy(update={"least_scale": below})
+            chosen = [*([other] if other and below else []), mine, *([above] if above else [])]
+            told = _findings(bits, layers, chosen, below)
         except NoAnswerError as error:
             words = f"no answer: {error}"
             findings.append(
                 Finding(subject=f"{KERNEL}, {bits} bit", rule="least_scale", words=words)
             )
             continue
-        if below is not None:
-            rules[index] = rule.model_copy(update={"least_scale": below})
-        if above is not None:
-            more.append(above)
-        findings += _findings(bits, layers, below, above)
+        rules[index] = mine
+        more += [] if above is None else [above]
+        findings += told
     return findings, rules + more
 
 
@@ -125,25 +131,23 @@ def _general(rules: Sequence[Override], bits: int) -> Override | None:
 
 def _lower(layers: _Layers, rule: Override, other: Override) -> float | None:
     """The least S from which ``rule`` holds, where ``other`` does below; else None."""
-    first, second = layers.explains(2.0**_LEAST, [rule, other])
+    first, second = layers.explains(2.0**_LEAST, rule, other)
     if first or not second:
         return None
-    fails, holds = float(_LEAST), float(_ORDINARY)
-    return _border(fails, holds, lambda least: layers.explains(least, [rule])[0])
+    return _border(_LEAST, _ORDINARY, lambda least: layers.explains(least, rule)[0])
 
 
 def _upper(layers: _Layers, rule: Override) -> Override | None:
     """Other rules that hold where all S are large, from the S on from which they do."""
-    if layers.explains(2.0**_MOST, [rule])[0]:
+    if layers.explains(2.0**_MOST, rule)[0]:
         return None
-    for changed in _roundings(rule):
-        if layers.explains(2.0**_MOST, [changed])[0]:
-            pair = [changed, rule]
-            border = _border(
-                float(_ORDINARY), float(_MOST), lambda least: layers.explains(least, pair)[0]
-            )
-            return changed.model_copy(update={"least_scale": border})
-    return None
+    others = list(_roundings(rule))
+    held = layers.explains(2.0**_MOST, *others)
+    if not any(held):
+        return None
+    found = others[held.index(True)]
+    border = _border(_ORDINARY, _MOST, lambda least: layers.explains(least, found)[0])
+    return found.model_copy(update={"least_scale": border})
 
 
 def _border(fails: float, holds: float, test: Callable[[float], bool]) -> float:
@@ -153,19 +157,13 @@ def _border(fails: float, holds: float, test: Callable[[float], bool]) -> float:
     """
     while holds - fails > 1:
         middle = float(np.floor((fails + holds) / 2))
-        if test(2.0**middle):
-            holds = middle
-        else:
-            fails = middle
-    least = 2.0**holds
+        holds, fails = (middle, fails) if test(2.0**middle) else (holds, middle)
+    least = float(2.0**holds)
     if not test(float(np.nextafter(np.float32(least), np.float32(0)))):
         return least
     for _ in range(_SHARPER):
         middle = (fails + holds) / 2
-        if test(float(np.float32(2.0**middle))):
-            holds = middle
-        else:
-            fails = middle
+        holds, fails = (middle, fails) if test(2.0**middle) else (holds, middle)
     return float(np.float32(2.0**holds))
 
 
@@ -179,26 +177,35 @@ def _roundings(rule: Override) -> Iterator[Override]:
 
 
 def _findings(
-    bits: int, layers: _Layers, below: float | None, above: Override | None
+    bits: int, layers: _Layers, rules: Sequence[Override], below: float | None
 ) -> list[Finding]:
-    subject = f"{KERNEL}, {bits} bit"
-    values: list[tuple[Any, str]] = [
-        (below, "the least S of the channels from which these rules hold; below, those of Conv do")
+    """What was found, with how much of fresh layers it explains; raises NoAnswerError.
+
+    ``rules`` are those of small S, where there are any, of the kernel, and of large S.
+    """
+    explained = asked = 0
+    for power in _CHECKED:
+        least = 2.0**power
+        chosen = [r for r in rules if r.least_scale is None or r.least_scale <= least][-1]
+        (count,), size = layers.counts(least, chosen)
+        explained, asked = explained + count, asked + size
+    words = "the least S of the channels from which these rules hold; below, those of Conv do"
+    values: list[tuple[float | None, str]] = [
+        (below, words if below else "no other rules were found for a small S")
     ]
-    if above is not None and above.requantize is not None:
-        words = f"from this least S on the rounding is {above.requantize.rounding.value}"
-        values.append((above.least_scale, words))
-    if below is None:
-        values[0] = (None, "no other rules were found for a small S")
+    last = rules[-1]
+    if last.requantize is not None and last.least_scale not in (None, below):
+        rounding = last.requantize.rounding.value
+        values.append((last.least_scale, f"from this least S on the rounding is {rounding}"))
     return [
         Finding(
-            subject=subject,
+            subject=f"{KERNEL}, {bits} bit",
             rule="least_scale",
             place=("rule", "least_scale"),
             value=value,
             words=words,
-            asked=layers.asked,
-            explained=layers.explained,
+            asked=asked,
+            explained=explained,
         )
         for value, words in values
     ]

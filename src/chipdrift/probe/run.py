@@ -21,11 +21,14 @@ from chipdrift.probe.assemble import (
     product_findings,
     product_rules,
 )
+from chipdrift.probe.constants import probe_constants
 from chipdrift.probe.elementwise import probe_elementwise
 from chipdrift.probe.finding import Finding
 from chipdrift.probe.floats import probe_floats
 from chipdrift.probe.inputs import probe_input, probe_repeat
+from chipdrift.probe.leastscale import probe_least_scale
 from chipdrift.probe.products import KINDS, Products, probe_products
+from chipdrift.probe.second import probe_second
 from chipdrift.probe.toml import profile_toml
 from chipdrift.records import SCHEMA_VERSION, Record
 from chipdrift.targets import Target
@@ -84,6 +87,7 @@ def run_probe(
         )
         findings += product_findings(products)
         overrides, notes = product_rules(products)
+        overrides = _beside(asker, seed, tell, findings, overrides)
         overrides += _more(asker, seed, tell, findings, widths)
         models, inputs = asker.models, asker.inputs
         if not asker.answered:
@@ -114,6 +118,21 @@ def run_probe(
     )
 
 
+def _beside(
+    asker: Asker,
+    seed: int,
+    tell: Callable[[str], None],
+    findings: list[Finding],
+    overrides: list[Override],
+) -> list[Override]:
+    """The rules of products with what holds for some operands and factors only."""
+    found, overrides = probe_second(asker, np.random.default_rng([seed, 7]), overrides, tell)
+    findings += found
+    found, overrides = probe_least_scale(asker, np.random.default_rng([seed, 8]), overrides, tell)
+    findings += found
+    return overrides
+
+
 def _more(
     asker: Asker,
     seed: int,
@@ -124,6 +143,10 @@ def _more(
     """Questions on element-wise ops, functions and small floats."""
     found, overrides = probe_elementwise(asker, np.random.default_rng([seed, 5]), tell, widths)
     findings += found
+    rng = np.random.default_rng([seed, 9])
+    found, constants = probe_constants(asker, rng, overrides, tell, widths)
+    findings += found
+    overrides += constants
     tell("float16 sums")
     findings += probe_floats(asker, np.random.default_rng([seed, 6]))
     return overrides
