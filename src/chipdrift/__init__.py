@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from chipdrift.chips import find_chips
     from chipdrift.data import load_data
+    from chipdrift.diagnose import run_diagnosis
     from chipdrift.errors import ChipdriftError
     from chipdrift.graph import load_model
+    from chipdrift.logs import read_log
     from chipdrift.matrix import cell_outputs, estimate_matrix, read_matrix, run_matrix
+    from chipdrift.probe import run_probe
     from chipdrift.quantize import apply_scheme
     from chipdrift.records import Matrix
     from chipdrift.report import write_report
@@ -33,8 +36,11 @@ _HOMES = {
     "list_targets": "targets",
     "load_data": "data",
     "load_model": "graph",
+    "read_log": "logs",
     "read_matrix": "matrix",
+    "run_diagnosis": "diagnose",
     "run_matrix": "matrix",
+    "run_probe": "probe",
     "write_report": "report",
 }
 
@@ -50,8 +56,11 @@ __all__ = [
     "list_targets",
     "load_data",
     "load_model",
+    "read_log",
     "read_matrix",
+    "run_diagnosis",
     "run_matrix",
+    "run_probe",
     "write_report",
 ]
 

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 from pydantic import ValidationError
-from single_op import Array, Case, Q, by_engine, model_of
+from single_op import Array, Case, Q, by_engine, feed_of, model_of, profile
 
 from chipdrift.graph.program import program_of
 from chipdrift.numerics.profile import Elementwise, Profile
@@ -92,6 +92,94 @@ def test_another_quantizer_in_two_roundings(op: str, sign: int, seed: int) -> No
     rules = {"arithmetic": "fixed_point", "bits": 15, "guard": 6, "rounding": "HALF_UP"}
     case = Case(op, [Q("uint8", si, zi, q)], Q("uint8", so, zo))
     np.testing.assert_array_equal(by_engine(case, elementwise=rules), want)
+
+
+GUARD = {"arithmetic": "fixed_point", "bits": 15, "guard": 6, "rounding": "HALF_UP"}
+
+
+def one(scale: Any, zero: int, value: int, rank: int = 1) -> Q:
+    """A constant of one element, uint8."""
+    return Q("uint8", scale, zero, np.full((1,) * rank, value), constant=True)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize(("op", "first"), [("Mul", False), ("Mul", True), ("Div", False)])
+def test_a_constant_changes_the_quantizer(op: str, first: bool, seed: int) -> None:
+    """Under rules with a guard, a negative constant too (N34)."""
+    si, sc, so, zi, zc, zo = quantizers(seed, 256)
+    held = (zc + 100) % 256
+    number = (held - zc) * float(sc)
+    r = float(si) * (number if op == "Mul" else 1 / number) / float(so)
+    q, sign, r = np.arange(256), np.sign(r), abs(r)
+    sh, k = 14 - floor(log2(r)), max(3, 6 - max(0, floor(log2(r))))
+    t = half_up(sign * (q - zi) * round(r * 2.0**sh) * 2.0 ** (k - sh))
+    want = np.clip(zo + half_up(t / 2.0**k), 0, 255)
+    sides = [Q("uint8", si, zi, q), one(sc, zc, held)]
+    case = Case(op, sides[::-1] if first else sides, Q("uint8", so, zo))
+    np.testing.assert_array_equal(by_engine(case, elementwise=GUARD), want)
+
+
+def test_a_constant_keeps_the_shape_that_it_broadcasts_to() -> None:
+    x = Q("uint8", 0.1, 7, np.arange(12).reshape(3, 4))
+    case = Case("Mul", [x, one(0.1, 0, 9, rank=4)], Q("uint8", 0.1, 3))
+    assert by_engine(case, elementwise=GUARD).shape == (1, 1, 3, 4)
+
+
+@pytest.mark.parametrize("op", ["Mul", "Div"])
+def test_a_constant_of_nothing(op: str) -> None:
+    """By 0: nothing, or the nearest end of the range (N46)."""
+    case = Case(op, [Q("uint8", 0.1, 7, np.array([0, 7, 9])), one(0.1, 5, 5)], Q("uint8", 0.1, 3))
+    want = [3, 3, 3] if op == "Mul" else [0, 3, 255]
+    np.testing.assert_array_equal(by_engine(case, elementwise=GUARD), want)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("op", ["Add", "Sub", "Mul", "Div", "Min", "Max"])
+def test_each_kind_of_constant_has_its_rules(op: str, fast: bool) -> None:
+    """A rounding of its own tells which kernel's rules were followed."""
+    kernels = ["constant"]
+    kernels += ["constant_first"] if op in ("Sub", "Div") else []
+    kernels += ["negative_constant"] if op in ("Mul", "Div") else []
+    x, y = Q("uint8", 0.013, 90, np.arange(1, 160)), Q("uint8", 0.02, 130)
+    tensor = Q("uint8", 0.1, 7, np.full(159, 9), constant=True)
+    above, below = one(0.1, 7, 9), one(0.1, 7, 3)
+    asked = {
+        "constant": [x, above], "negative_constant": [x, below], "constant_first": [above, x],
+        None: [x, tensor],
+    }  # fmt: skip
+    for kernel in [*kernels, None]:
+        sides = asked[kernel]
+        rounded = {
+            name: by_engine(Case(op, sides, y), elementwise={"arithmetic": "exact", "rounding": r})
+            for name, r in (("own", "FLOOR"), ("other", "HALF_UP"))
+        }
+        assert (rounded["own"] != rounded["other"]).any()
+        rules = [
+            {
+                "ops": [op],
+                "kernel": known,
+                "elementwise": {
+                    "arithmetic": "exact", "rounding": "FLOOR" if known == kernel else "HALF_EVEN",
+                },
+            }
+            for known in kernels
+        ]  # fmt: skip
+        held = profile(elementwise={"arithmetic": "exact", "rounding": "HALF_UP"}, rule=rules)
+        case = Case(op, sides, y)
+        found = SimSession(program_of(model_of(case)), held, fast).run(feed_of(case))[0]
+        np.testing.assert_array_equal(found, rounded["other" if kernel is None else "own"])
+
+
+def test_a_table_has_the_zero_point_inside() -> None:
+    """``rint(float32((x + c) / sy) + zy)`` where onnxruntime has a kernel of its own (N32)."""
+    q, f = np.arange(256), np.float32
+    inside = {"arithmetic": "float32", "rounding": "HALF_EVEN", "zero_point": "inside"}
+    case = Case("Add", [Q("uint8", 0.07, 103, q), one(0.05, 3, 19)], Q("uint8", 0.04, 8))
+    real = (q - 103).astype(f) * f(0.07) + f(16) * f(0.05)
+    want = np.clip(np.rint(real / f(0.04) + f(8)), 0, 255)
+    np.testing.assert_array_equal(by_engine(case, elementwise=inside), want)
+    fused = by_engine(case, elementwise={**inside, "zero_point": "output"})
+    assert (fused != want).any()
 
 
 @pytest.mark.parametrize("seed", SEEDS)

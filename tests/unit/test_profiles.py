@@ -215,6 +215,54 @@ BAD: dict[str, tuple[str, int | None, list[str]]] = {
         5,
         ["rules 1, 2 together (an op, 8 bits, a): ", 'needs accumulator.operands = "stored"'],
     ),
+    "a constant's kernel of what has none": (
+        '[[rule]]\nops = ["Conv", "Sum"]\nkernel = "constant"\nrequantize = {}\n',
+        3,
+        ['rule 1, kernel = "constant" contradicts ops', "a kernel of Add, Div, Max, Min, Mul, Sub"],
+    ),
+    "a least scale of what has no scale of a product": (
+        '[[rule]]\nops = ["Add"]\nleast_scale = 0.5\nelementwise = { rounding = "FLOOR" }\n',
+        3,
+        ["rule 1, least_scale = 0.5: none of the rule's ops has a product's", "remove least_scale"],
+    ),
+    "a least scale that is none": (
+        '[[rule]]\nops = ["Conv"]\nleast_scale = 0\nrequantize = { drop = 1 }\n',
+        3,
+        ["rule 1, least_scale: found 0"],
+    ),
+    "rules that contradict each other from a least scale on": (
+        '[[rule]]\nops = ["Conv"]\naccumulator = { operands = "stored" }\n'
+        'requantize = { parts = "apart", drop = 8 }\n[[rule]]\nops = ["Conv"]\n'
+        "least_scale = 0.5\naccumulator = { width = 64 }\n",
+        5,
+        ["rules 1, 2 together (Conv, 8 bits): ", 'needs accumulator.operands = "stored"'],
+    ),
+    "a rule in whose place a wider one comes": (
+        '[[rule]]\nops = ["Conv"]\nleast_scale = 0.5\nrequantize = { drop = 1 }\n'
+        '[[rule]]\nops = ["Conv"]\nleast_scale = 0.25\nrequantize = { drop = 2 }\n',
+        4,
+        ["rule 1, requantize: rule 2 puts its own requantize in the place of this one"],
+    ),
+    "what is stored, of centred operands": (
+        '[accumulator]\nstored = "input"\n',
+        2,
+        ['accumulator.stored needs operands = "stored"'],
+    ),
+    "a narrow second operand of what has one input": (
+        '[[rule]]\nops = ["Gemm", "Relu"]\nnarrow = {}\nrequantize = {}\n',
+        3,
+        ["rule 1, narrow: Gemm and Relu obey no rules of narrow", "Remove narrow."],
+    ),
+    "a fraction of exact bytes": (
+        "[narrow]\nfraction = 7\n",
+        1,
+        ['narrow: arithmetic = "fixed_point" and fraction go together'],
+    ),
+    "a rounding of exact bytes": (
+        '[narrow]\nrounding = "UP"\n',
+        2,
+        ['narrow.rounding needs arithmetic = "fixed_point"'],
+    ),
     "a rule of ops that are on the CPU": (
         '[fallback]\nops = ["Softmax", "Conv"]\n[[rule]]\nops = ["Conv"]\nrequantize = {}\n',
         4,
