@@ -30,8 +30,15 @@ class Tally:
         self._signal = self._noise = 0.0
 
     def add(self, a: Array, b: Array) -> None:
-        """Arrays of one shape; integers or floats of any width."""
+        """Integers or floats of any width; of another shape, they are compared in memory's order.
+
+        Values of another number differ, all of them.
+        """
         self._values += a.size
+        if a.size != b.size:
+            self._differing += a.size
+            return
+        a, b = a.reshape(-1), b.reshape(-1)
         if not a.size:
             return
         if self._quantizer is None:

@@ -65,7 +65,7 @@ def product_sums(
     weights, and the correction is ``x_zero * sum(w - w_zero)`` (N11).
     """
     x, w = x.astype(np.int64), w.astype(np.int64)
-    if rules.operands == "stored" and rules.stored == "input":
+    if rules.operands == "stored" and rules.stored != "both":
         w, w_zero = w - w_zero, np.zeros_like(w_zero)
     if rules.operands == "centred":
         return dot(x - x_zero, w - w_zero, rules), np.zeros((1, 1), np.int64)

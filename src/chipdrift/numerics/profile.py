@@ -33,16 +33,17 @@ class Accumulator(Record):
     """How products are summed (N10 to N14).
 
     ``operands``: ``centred`` subtracts the zero points first, ``stored`` multiplies the integers as
-    they are and corrects the sum afterwards, exactly (N11); ``stored``: ``both`` operands, or the
-    ``input`` alone, by weights less their zero points. ``block`` products at a time make a partial
-    sum of ``block_width`` bits (N13); 0 means no partial sums. ``order`` is that of a
+    they are and corrects the sum afterwards, exactly (N11); ``stored``: ``both`` operands, the
+    ``input`` alone, by weights less their zero points, or the input by weights that are brought
+    back to signed 8 bits where they leave them (``signed``, N17). ``block`` products at a time make
+    a partial sum of ``block_width`` bits (N13); 0 means no partial sums. ``order`` is that of a
     convolution's products (N12); a matrix product's is its inner dimension's.
     """
 
     width: Width = 32
     overflow: Overflow = "wrap"
     operands: Literal["centred", "stored"] = "centred"
-    stored: Literal["both", "input"] = "both"
+    stored: Literal["both", "input", "signed"] = "both"
     order: Literal["channels_first", "channels_last"] = "channels_first"
     block: int = Field(default=0, ge=0, le=65536)
     block_width: Width = 32

@@ -1,4 +1,4 @@
-"""What a product of 16-bit inputs makes of its second operand: zero points, and 16 bits (N11, N16).
+"""What a product of 16-bit inputs makes of its second operand: zero points, 16 bits (N11, N16, N17).
 
 Asked where the rules of such products are known from weights without a zero point: do weights lose
 theirs before they are multiplied, and what becomes of a second activation?
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from chipdrift.numerics.profile import Accumulator, Narrow, Override, Requantize, Rules
 from chipdrift.numerics.rounding import Rounding
+from chipdrift.numerics.signed import signed_weights
 from chipdrift.numerics.tensors import Operand, OpSpec
 from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.probe.elementsearch import Asked
@@ -48,20 +50,20 @@ def probe_second(
     if matmul[-1].requantize.parts == "apart":
         finding, stored = _zero_points(asker, rng, matmul[-1])
         findings.append(finding)
-        if stored == "input":
-            rules = [_with_input(rule) for rule in rules]
-            matmul = [_with_input(rule) for rule in matmul]
+        if stored in ("input", "signed"):
+            rules = [_storing(rule, stored) for rule in rules]
+            matmul = [_storing(rule, stored) for rule in matmul]
     finding, dynamic = _activations(asker, rng, matmul[-1])
     findings.append(finding)
     return findings, [*rules, dynamic]
 
 
-def _with_input(rule: Override) -> Override:
-    """The rule with centred weights, where it drops the parts of 16-bit products apart."""
+def _storing(rule: Override, stored: str) -> Override:
+    """The rule with weights as found, where it drops the parts of 16-bit products apart."""
     if rule.activation != 16 or rule.requantize is None or rule.requantize.parts != "apart":
         return rule
     fields = (rule.accumulator or Accumulator()).model_dump(exclude_unset=True)
-    made = Accumulator(**{**fields, "operands": "stored", "stored": "input"})
+    made = Accumulator.model_validate({**fields, "operands": "stored", "stored": stored})
     return rule.model_copy(update={"accumulator": made})
 
 
@@ -75,15 +77,27 @@ def _zero_points(
     except NoAnswerError as error:
         return Finding(subject=subject, rule="stored", words=f"no answer: {error}"), None
     plain = (matmul.accumulator or Accumulator()).model_dump(exclude_unset=True)
-    candidates = {
-        stored: Rules(
-            accumulator=Accumulator(**{**plain, "operands": "stored", "stored": stored}),
+    scores = {}
+    for stored in ("both", "input", "signed"):
+        accumulator = {**plain, "operands": "stored", "stored": stored}
+        rules = Rules(
+            accumulator=Accumulator.model_validate(accumulator),
             requantize=matmul.requantize or Requantize(),
         )
-        for stored in ("both", "input")
-    }
-    scores, total = _scores(asked, candidates)
+        entries = map(_signed, asked) if stored == "signed" else iter(asked)
+        scores[stored] = sum(entry.score(rules)[0] for entry in entries)
+    total = sum(entry.answer.size for entry in asked)
     return _finding(subject, "stored", ("accumulator", "stored"), scores, total, len(asked))
+
+
+def _signed(entry: Asked) -> Asked:
+    """The product with its weights in signed 8 bits (N17)."""
+    held = entry.spec.operands[1].constant
+    assert held is not None
+    values, quant, _ = signed_weights(held, entry.spec.quant(1), 1)
+    operands = (entry.spec.operands[0], Operand(quant, values))
+    spec = replace(entry.spec, operands=operands)
+    return replace(entry, spec=spec, arrays=(entry.arrays[0], values))
 
 
 def _activations(
@@ -172,7 +186,7 @@ def _finding(
 
 
 def _product(rng: np.random.Generator, index: int, constant: bool) -> Asked:
-    """A MatMul whose second operand lies within signed 8 bits of its zero point.
+    """A MatMul whose second operand lies, mostly, within signed 8 bits of its zero point.
 
     ``constant``: uint8 weights; else 16-bit integers that come at run time.
     """
@@ -181,7 +195,8 @@ def _product(rng: np.random.Generator, index: int, constant: bool) -> Asked:
     zero_w = int(rng.integers(30, 120)) * unit + int(rng.integers(0, unit))
     if index % 2 and not constant:
         zero_w -= zero_w % 512  # rounded up or down alike, so the operand's own rounding shows
-    low, high = max(0, zero_w - 110 * unit), zero_w + 110 * unit
+    far = 200 if index % 3 == 2 else 110  # beyond signed 8 bits in every third
+    low, high = max(0, zero_w - far * unit), zero_w + far * unit
     x = np.clip(rng.normal(zero_x, 8000, (_ROWS, _DEPTH)), 0, 65535).astype(np.uint16)
     w = rng.integers(low, high, (_DEPTH, _COLUMNS))
     w = np.clip(w, 0, 256 * unit - 1 - (unit > 1) * 256).astype(np.uint8 if constant else np.uint16)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chipdrift.diagnose.checks.layout import permuted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.findings import Finding
 
@@ -29,7 +30,10 @@ def look(exam: Exam) -> Iterator[Finding]:
     a, b = exam.targets
     if exam.case.b is None:
         return
+    turned = permuted(exam.alone_a, exam.alone_b)
     for own in exam.diagnosis.own:
+        if own.tensor in turned:  # another layout of the same values: see the check layout
+            continue
         if own.distance is None or own.distance.sqnr_db is None:
             continue
         explanation = exam.explanation(own.node)

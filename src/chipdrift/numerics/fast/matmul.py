@@ -14,6 +14,7 @@ from chipdrift.numerics.fast.sums import summation
 from chipdrift.numerics.fast.weights import Weights, roomy, unsigned
 from chipdrift.numerics.narrow import narrow, narrowed, narrows
 from chipdrift.numerics.ops import reference_ops
+from chipdrift.numerics.ops.matmul import leaves_signed
 from chipdrift.numerics.products import channel_zero
 from chipdrift.numerics.rounding import Rounding, divide
 from chipdrift.numerics.tensors import Array, Kernel, OpSpec, Quant
@@ -82,7 +83,8 @@ def _between(spec: OpSpec) -> Kernel:
         if depth not in endings:
             endings[depth] = _ending(spec, depth)
         end = endings[depth]
-        if end is None or min(x.ndim, y.ndim) < 2 or 0 in (*x.shape, *y.shape):
+        empty = 0 in (*x.shape, *y.shape)
+        if end is None or min(x.ndim, y.ndim) < 2 or empty or leaves_signed(spec, y):
             return reference(spec if seed is None else replace(spec, seed=seed), arrays)
         if spec.rules.requantize.parts == "apart":
             total = _apart(spec, x, y)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
 
 from chipdrift.numerics.accumulate import fit, product_sums
 from chipdrift.numerics.blockwise import block_products, why_not
 from chipdrift.numerics.narrow import narrow, narrowed, narrows
 from chipdrift.numerics.products import channel_zero, finish
-from chipdrift.numerics.tensors import Array, OpSpec
+from chipdrift.numerics.signed import fits_signed, signed_weights
+from chipdrift.numerics.tensors import Array, Operand, OpSpec
 
 
 def matmul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
@@ -18,7 +22,32 @@ def matmul(spec: OpSpec, arrays: Sequence[Array | None]) -> Array:
     spec, b = second_operand(spec, b)
     dropped = tuple(axis for axis, x in ((-2, a), (-1, b)) if x.ndim == 1)
     a, b = (a[None] if a.ndim == 1 else a), (b[:, None] if b.ndim == 1 else b)
+    if leaves_signed(spec, b):
+        return _each_signed(spec, a, b).squeeze(dropped)
     return matrix_products(spec, a, b, None).squeeze(dropped)
+
+
+def leaves_signed(spec: OpSpec, b: Array) -> bool:
+    """Whether a second activation of 8 bits must be quantized again to be signed (N17)."""
+    rules, operand = spec.rules.accumulator, spec.operands[1]
+    return (
+        (rules.operands, rules.stored) == ("stored", "signed")
+        and operand.constant is None
+        and spec.quant(1).bits == 8
+        and not fits_signed(b, spec.quant(1))
+    )
+
+
+def _each_signed(spec: OpSpec, a: Array, b: Array) -> Array:
+    """The product of every pair of matrices, each with the channels' scales of its own B."""
+    lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    out = np.empty((*lead, a.shape[-2], b.shape[-1]), spec.output.storage)
+    a, b = np.broadcast_to(a, (*lead, *a.shape[-2:])), np.broadcast_to(b, (*lead, *b.shape[-2:]))
+    for place in np.ndindex(*lead):
+        w, held, _ = signed_weights(b[place], spec.quant(1), 1)
+        operands = (spec.operands[0], Operand(held))
+        out[place] = matrix_products(replace(spec, operands=operands), a[place], w, None)
+    return out
 
 
 def second_operand(spec: OpSpec, b: Array) -> tuple[OpSpec, Array]:

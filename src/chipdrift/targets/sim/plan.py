@@ -26,7 +26,7 @@ from chipdrift.targets.sim.units import (
     QuantizeUnit,
     Unit,
 )
-from chipdrift.targets.sim.weights import real_weights, weight_axes
+from chipdrift.targets.sim.weights import real_weights, signed, weight_axes
 
 __all__ = [
     "DequantizeUnit",
@@ -203,7 +203,7 @@ class _Planner:
         refused = refusal(spec)
         if refused is not None:
             return refused
-        return IntegerUnit(step, spec, tuple(names), quantize.outputs[0], fused)
+        return IntegerUnit(step, signed(spec), tuple(names), quantize.outputs[0], fused)
 
     def _attention(
         self, softmax: Step, found: Attention, name: str, output: Quant

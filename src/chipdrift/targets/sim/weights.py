@@ -16,6 +16,7 @@ values.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ from chipdrift.numerics.formats import (
 )
 from chipdrift.numerics.profile import Weights
 from chipdrift.numerics.quantize import dequantize
-from chipdrift.numerics.tensors import Quant
+from chipdrift.numerics.signed import signed_weights
+from chipdrift.numerics.tensors import Operand, OpSpec, Quant
 
 Array = np.ndarray[Any, Any]
 
@@ -104,6 +106,28 @@ def real_weights(
     """The same weight in real numbers, float32: what an op reads that does not run in integers."""
     held = _held(values, quant, rules, weight_axes(op, attributes, values.ndim))
     return dequantize(*held) if isinstance(held, tuple) else held
+
+
+def signed(spec: OpSpec) -> OpSpec:
+    """The op with weights of signed 8 bits where its rules bring them there (N17), else as it is.
+
+    A bias stays the real number that it is: its steps become those of the channel's new scale.
+    """
+    rules = spec.rules.accumulator
+    if (rules.operands, rules.stored) != ("stored", "signed") or len(spec.operands) < 2:
+        return spec
+    x, w = spec.operands[0], spec.operands[1]
+    if w.constant is None or w.quant is None or w.quant.bits > 8 or w.quant.block_size:
+        return spec
+    axes = weight_axes(spec.op, spec.attributes, w.constant.ndim)
+    if axes is None or not np.any(w.quant.zero_point):
+        return spec
+    values, held, factors = signed_weights(w.constant, w.quant, axes[1])
+    rest = spec.operands[2:]
+    if rest and rest[0].constant is not None:
+        steps = np.rint(rest[0].constant / factors).astype(np.int64)
+        rest = (replace(rest[0], constant=steps), *rest[1:])
+    return replace(spec, operands=(x, Operand(held, values), *rest))
 
 
 def _held(
