@@ -116,8 +116,22 @@ def look(exam: Exam) -> tuple[Finding, ...]:
                     words=f"a target gave no answer to this check's question: {error}",
                 )
             )
-    found = [_with_command(finding, exam) for finding in findings]
+    found = [_weighed(_with_command(finding, exam), exam) for finding in findings]
     return tuple(sorted(found, key=_rank))
+
+
+# What says that A and B differ. Where no loss is seen on either, that is worth a note.
+_OF_A_DIFFERENCE = frozenset(
+    {"mechanism", "unexplained", "dropped-bits", "biased-rounding", "computed-together"}
+)
+
+
+def _weighed(finding: Finding, exam: Exam) -> Finding:
+    """A warning of a difference that costs nothing, as far as the samples carry, is a note."""
+    harmless = exam.diagnosis.verdict.cause == "neither" and finding.severity == "warning"
+    if harmless and finding.check in _OF_A_DIFFERENCE:
+        return finding.model_copy(update={"severity": "note"})
+    return finding
 
 
 def _with_command(finding: Finding, exam: Exam) -> Finding:

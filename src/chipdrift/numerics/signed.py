@@ -14,7 +14,7 @@ _LOW, _HIGH = -128, 127
 def fits_signed(w: Array, quant: Quant) -> bool:
     """Whether all weights less their one zero point are signed 8-bit integers."""
     zero = int(quant.zero_point)
-    return bool(not w.size or (w.min() - zero >= _LOW and w.max() - zero <= _HIGH))
+    return not w.size or (int(w.min()) - zero >= _LOW and int(w.max()) - zero <= _HIGH)
 
 
 def signed_weights(w: Array, quant: Quant, axis: int) -> tuple[Array, Quant, Array]:

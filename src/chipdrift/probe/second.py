@@ -1,4 +1,4 @@
-"""What a product of 16-bit inputs makes of its second operand: zero points, 16 bits (N11, N16, N17).
+"""What a product of 16-bit inputs makes of its second operand (N11, N16, N17).
 
 Asked where the rules of such products are known from weights without a zero point: do weights lose
 theirs before they are multiplied, and what becomes of a second activation?
