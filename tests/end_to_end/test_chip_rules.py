@@ -42,7 +42,7 @@ def chip_of(tmp_path: Path) -> Iterator[Any]:
             path.write_bytes(one_op_model(one))
             (wanted,) = asker.ask(path.read_bytes(), [feed])
             assert asker.opened is not None
-            assert {where for where, name, _ in asker.opened.nodes if name == "op"} == {"npu"}
+            assert {where for where, _, op in asker.opened.nodes if op == one.op} == {"npu"}
             session = SimSession(read_program(str(path)), get_profile(profile))
             assert not session.opened().reasons
             (found,) = session.run(feed)
