@@ -54,7 +54,7 @@ def accumulators(draw: Any) -> Accumulator:
         "width": draw(st.sampled_from([16, 24, 32, 32, 64])),
         "overflow": draw(st.sampled_from(["wrap", "saturate"])),
         "operands": draw(st.sampled_from(["centred", "stored"])),
-        "stored": draw(st.sampled_from(["both", "input"])),
+        "stored": draw(st.sampled_from(["both", "input", "signed"])),
         "order": draw(st.sampled_from(["channels_first", "channels_last"])),
     }
     if draw(st.booleans()):
@@ -107,7 +107,7 @@ def plain_rules(draw: Any) -> Rules:
     """Rules under which sums do not overflow: most requantizations are drawn with these."""
     operands = draw(st.sampled_from(["centred", "stored"]))
     requantize = draw(requantizations(operands == "stored"))
-    stored = draw(st.sampled_from(["both", "input"]))
+    stored = draw(st.sampled_from(["both", "input", "signed"]))
     accumulator = Accumulator(width=64, operands=operands, stored=stored)
     return Rules(accumulator=accumulator, requantize=requantize)
 

@@ -103,11 +103,13 @@ def one(scale: Any, zero: int, value: int, rank: int = 1) -> Q:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("above", [True, False])
 @pytest.mark.parametrize(("op", "first"), [("Mul", False), ("Mul", True), ("Div", False)])
-def test_a_constant_changes_the_quantizer(op: str, first: bool, seed: int) -> None:
+def test_a_constant_changes_the_quantizer(op: str, first: bool, above: bool, seed: int) -> None:
     """Under rules with a guard, a negative constant too (N34)."""
     si, sc, so, zi, zc, zo = quantizers(seed, 256)
-    held = (zc + 100) % 256
+    zc = zc // 2 if above else 128 + zc // 2
+    held = zc + 100 if above else zc - 100
     number = (held - zc) * float(sc)
     r = float(si) * (number if op == "Mul" else 1 / number) / float(so)
     q, sign, r = np.arange(256), np.sign(r), abs(r)

@@ -24,7 +24,9 @@ FLOAT = "float"
 class Case:
     """A scheme's model on A and B. ``b`` is None where B is the float model.
 
-    ``profiles`` are those by which A and B are known to compute; a target without is absent.
+    ``among`` is the number of pairs from which this one was chosen as the worst: tests of it are
+    corrected for that. ``profiles`` are those by which A and B are known to compute; a target
+    without is absent.
     """
 
     run: Reopened
@@ -33,6 +35,7 @@ class Case:
     b: Target | None
     model: bytes
     profiles: Mapping[str, Profile]
+    among: int = 1
 
     @property
     def b_name(self) -> str:
@@ -61,7 +64,7 @@ def make_case(
     run = reopen(folder, data)
     matrix = run.matrix
     _check_names(matrix, scheme, target, against)
-    scheme, a_name, b_name = _choose(matrix, scheme, target, against)
+    scheme, a_name, b_name, among = _choose(matrix, scheme, target, against)
     a = get_target(a_name)
     b = None if b_name == FLOAT else get_target(b_name)
     known = {}
@@ -80,7 +83,7 @@ def make_case(
             f"Run {folder}: its model file of {scheme} is gone. Run the same chipdrift matrix "
             "command again."
         )
-    return Case(run, scheme, a, b, file.read_bytes(), known)
+    return Case(run, scheme, a, b, file.read_bytes(), known, among)
 
 
 def _check_names(
@@ -102,14 +105,15 @@ def _check_names(
 
 def _choose(
     matrix: Matrix, scheme: str | None, target: str | None, against: str | None
-) -> tuple[str, str, str]:
+) -> tuple[str, str, str, int]:
+    """Scheme, A and B, and from how many pairs they were taken as those that agree least."""
     ran = {(c.scheme, c.target) for c in matrix.cells if c.status == "ok"}
     for name in filter(None, (target, against)):
         if scheme is not None and name != FLOAT and (scheme, name) not in ran:
             cell = next(c for c in matrix.cells if (c.scheme, c.target) == (scheme, name))
             raise RunError(f"Cell {scheme} on {name} is {cell.status}: {cell.reason}")
     if against == FLOAT or len({t for _, t in ran}) < 2:
-        return _worst(matrix, scheme, target)
+        return *_worst(matrix, scheme, target), 1
     pairs = [
         p
         for p in matrix.pairs
@@ -126,7 +130,7 @@ def _choose(
     a, b = pair.a, pair.b
     if target == b or against == a:
         a, b = b, a
-    return pair.scheme, a, b
+    return pair.scheme, a, b, len(pairs)
 
 
 def _closeness(pair: Pair) -> tuple[float, float, float]:

@@ -47,29 +47,24 @@ _GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     "function_table": {"function": ("arithmetic", "entries", "relative_error")},
 }  # fmt: skip
 
-# What to do about each, and a command where there is one.
+# What helps against each today, besides the CPU and what :data:`MORE_BITS` names.
 FIXES: dict[str, str] = {
-    "rounding": "calibrate on this chip's numerics; a bias from rounding can be corrected",
-    "dropped_bits": "calibrate on this chip's numerics, or give the nodes named more bits",
-    "accumulator_overflow": (
-        "on x86 set session.x64quantprecision=1 or use weights of 7 bits (reduce_range); on a chip "
-        "use smaller weights, or keep the node on the CPU"
-    ),
-    "scale_precision": "calibrate on this chip's numerics, or give the nodes named more bits",
-    "bias_and_zero_point": "calibrate on this chip's numerics",
-    "function_table": "give the function 16 bits, or keep it on the CPU",
-    "float16": "keep the sums small (normalize before them), or use integers of 16 bits",
-    "block_scales": "quantize per channel for this chip",
-    "fused_activation": "write the activation's bounds into the quantizer before it",
-    "fallback": (
-        "on a phone, replace the op or accept its time; a host's CPU computes what it has no "
-        "integer kernel for in float by design"
-    ),
+    "accumulator_overflow": "weights of 7 bits (reduce_range)",
+    "float16": "scale the sums down before these nodes, or use integers",
+    "block_scales": "quantize per channel (w4a16_pc, w8a16_pc)",
+    "fused_activation": "give the activation and the op before it one range",
+    "fallback": "replace the op by one that the NPU takes, or accept its time on the CPU",
 }
-# What gives nodes more bits, for schemes of 8-bit activations.
-MORE_BITS = (
-    "chipdrift matrix MODEL --data DATA --calibration CAL --scheme {scheme},w8a16_pc "
-    "--target {targets} -o runs/more-bits"
+# Mechanisms whose harm 16-bit activations make smaller.
+MORE_BITS = frozenset(
+    {
+        "rounding",
+        "dropped_bits",
+        "scale_precision",
+        "bias_and_zero_point",
+        "function_table",
+        "accumulator_overflow",
+    }
 )
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from chipdrift.diagnose.case import FLOAT, Case
 from chipdrift.errors import ChipdriftError
-from chipdrift.findings import Verdict
+from chipdrift.findings import Cause, Verdict
 from chipdrift.matrix import cell_outputs
 from chipdrift.metrics import Outputs, compare, get_metric
-from chipdrift.records import Cell
+from chipdrift.records import Cell, Matrix
 
 Array = np.ndarray[Any, Any]
 _SIGNIFICANT = 0.05
@@ -23,7 +24,7 @@ def give_verdict(case: Case) -> Verdict:
     """The quantization's loss is what A and B share, the chip's is what parts them.
 
     A loss is called so only where the paired test of the matrix (corrected for all its cells), or
-    of A against B, carries it.
+    of A against B (corrected for the pairs it was chosen from), carries it.
     """
     matrix = case.run.matrix
     cells = [cell for name in _names(case) if (cell := case.cell(name)) is not None]
@@ -44,41 +45,76 @@ def give_verdict(case: Case) -> Verdict:
             f"points. Measure at least {_FEW}, better some hundreds.",
             **common,
         )
-    known = [loss for loss in losses if loss is not None]
-    quantization = min(known)
-    lost = all(cell.delta is not None and cell.delta.significant for cell in cells)
-    lost = lost and quantization > 0
     if case.b is None:
-        return _alone(case, lost, quantization, count, common)
+        return _alone(cells[0], count, common)
     compared = _compared(case)
     if compared is None:
         return Verdict(
             cause="unknown", words="the metric cannot compare A with B on this data.", **common
         )
+    return _judged(case, cells, compared, common)
+
+
+def _judged(
+    case: Case,
+    cells: Sequence[Cell],
+    compared: tuple[float | None, float | None, float],
+    common: dict[str, Any],
+) -> Verdict:
+    """The verdict on two cells by the tests of each against the float model, and of the two."""
+    matrix, count = case.run.matrix, common["samples"]
+    losses = [_loss(case, cell) or 0.0 for cell in cells]
+    quantization, chip = min(losses), abs(losses[0] - losses[1])
     low, high, p_value = compared
-    chip = abs(known[0] - known[1])
+    p_value = min(1.0, p_value * case.among)
     parted = p_value < _SIGNIFICANT
-    worse = case.a.name if known[0] > known[1] else case.b_name
-    quant = f"quantization costs {_points(quantization)} on both"
-    differ = f"{worse} loses {_points(chip)} more than the other (p = {p_value:.2g})"
-    reach = (
-        f"a difference between the two beyond {_points(max(abs(low), abs(high)))} is excluded"
-        if low is not None and high is not None
-        else "these samples show no difference between the two"
+    lost = [_lost(cell, loss) for cell, loss in zip(cells, losses, strict=True)]
+    worse, better = (0, 1) if losses[0] > losses[1] else (1, 0)
+    seen = "; ".join(_seen(matrix, cell) for cell in cells)
+    tested = f"p = {p_value:.2g}" + (
+        f", corrected for the {case.among} pairs it was chosen from" if case.among > 1 else ""
     )
-    if lost and parted:
+    between = "" if low is None or high is None else f"95 % interval {_span(low, high)}"
+    differ = f"{cells[worse].target} loses {_points(chip)} more than the other ({tested})"
+    cause: Cause
+    if all(lost) and parted:
         share = quantization / (quantization + chip)
-        words = f"{quant}; {differ}: {100 * share:.0f} % is the quantization, the rest the chip"
         cause = "both"
-    elif lost:
-        words, cause = f"{quant}, and {reach}: it is the quantization, not the chip", "quantization"
+        words = (
+            f"quantization costs {_points(quantization)} on both; {differ}: "
+            f"{100 * share:.0f} % is the quantization, the rest the chip"
+        )
+    elif all(lost):
+        cause = "quantization"
+        words = (
+            f"quantization costs {_points(quantization)} on both: it is the quantization. A "
+            f"difference between the two is not shown ({between or tested})"
+        )
     elif parted:
-        words, cause = f"{differ}; what both lose is within chance: it is the chip", "chip"
+        cause = "chip"
+        words = f"{differ}; what both lose is within chance: it is the chip"
+    elif any(lost):
+        cause = "unknown"
+        words = (
+            f"{cells[worse].target} loses against the float model (p = "
+            f"{_p_holm(cells[worse])}, corrected for all cells of the run); whether "
+            f"{cells[better].target} loses less is not shown ({between or tested}), so it may be "
+            f"the quantization or the chip. Seen: {seen}"
+        )
     else:
-        words = f"no loss that {count} samples carry, on either; {reach}"
         cause = "neither"
+        words = (
+            f"no loss that {count} samples carry, on either. Seen: {seen}; the difference "
+            f"between the two: {between or tested}"
+        )
+    words += "".join(
+        f". {cell.target} ran {cell.audited} samples itself: beyond them {cell.copied_from}, which "
+        "answered alike on those, stands in"
+        for cell in cells
+        if cell.copied_from is not None
+    )
     return Verdict(
-        cause=cause,  # type: ignore[arg-type]
+        cause=cause,
         words=words + ".",
         quantization=quantization,
         chip=chip,
@@ -87,28 +123,53 @@ def give_verdict(case: Case) -> Verdict:
     )
 
 
-def _names(case: Case) -> list[str]:
-    return [case.a.name] if case.b_name == FLOAT else [case.a.name, case.b_name]
-
-
-def _alone(
-    case: Case, lost: bool, quantization: float, count: int, common: dict[str, Any]
-) -> Verdict:
-    cell = case.cell(case.a.name)
-    p_value = cell.delta.p_holm if cell is not None and cell.delta is not None else None
-    words = (
-        f"{case.a.name} loses {_points(quantization)} against the float model (p = {p_value:.2g}). "
-        "Set it against another target to tell the quantization from the chip."
-        if lost
-        else f"no loss against the float model that {count} samples carry."
+def _alone(cell: Cell, count: int, common: dict[str, Any]) -> Verdict:
+    """A alone against the float model: a loss is the quantization's or the chip's."""
+    assert cell.delta is not None
+    change = cell.delta.value
+    span = (
+        ""
+        if cell.delta.low is None
+        else f", 95 % interval {_span(cell.delta.low, cell.delta.high)}"
     )
+    tested = f"p = {cell.delta.p_holm:.2g}, corrected for all cells of the run"
+    if cell.delta.significant:
+        words = (
+            f"{cell.target} is {_points(abs(change))} {'below' if change < 0 else 'above'} the "
+            f"float model ({tested}{span}). Set it against another target to tell the quantization "
+            "from the chip."
+        )
+    else:
+        words = (
+            f"no difference from the float model that {count} samples carry (seen: "
+            f"{_signed(change)}{span})."
+        )
     return Verdict(
-        cause="unknown" if lost else "neither",
+        cause="unknown" if cell.delta.significant else "neither",
         words=words,
-        quantization=quantization,
-        p_value=p_value,
+        quantization=-change,
+        p_value=cell.delta.p_holm,
         **common,
     )
+
+
+def _lost(cell: Cell, loss: float) -> bool:
+    return cell.delta is not None and cell.delta.significant and loss > 0
+
+
+def _seen(matrix: Matrix, cell: Cell) -> str:
+    """A cell's difference from the float model, with its interval."""
+    assert cell.delta is not None
+    span = "" if cell.delta.low is None else f" ({_span(cell.delta.low, cell.delta.high)})"
+    return f"{cell.target} {_signed(cell.delta.value)}{span}"
+
+
+def _p_holm(cell: Cell) -> str:
+    return "unknown" if cell.delta is None else f"{cell.delta.p_holm:.2g}"
+
+
+def _names(case: Case) -> list[str]:
+    return [case.a.name] if case.b_name == FLOAT else [case.a.name, case.b_name]
 
 
 def _loss(case: Case, cell: Cell) -> float | None:
@@ -135,6 +196,19 @@ def _compared(case: Case) -> tuple[float | None, float | None, float] | None:
     except ChipdriftError:
         return None
     return found.low, found.high, found.p_value
+
+
+def _signed(value: float) -> str:
+    return f"{100 * value:+.2f} points" if abs(value) <= 1 else f"{value:+.3g}"
+
+
+def _span(low: float, high: float | None) -> str:
+    """An interval of differences."""
+    if high is None:
+        return f"from {_signed(low)}"
+    if max(abs(low), abs(high)) <= 1:
+        return f"{100 * low:+.2f} to {100 * high:+.2f} points"
+    return f"{low:+.3g} to {high:+.3g}"
 
 
 def _points(value: float) -> str:

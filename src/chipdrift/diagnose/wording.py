@@ -5,27 +5,77 @@ from __future__ import annotations
 from typing import Any
 
 from chipdrift.diagnose.mechanisms import Variation
+from chipdrift.findings import WORDS, Mechanism
 from chipdrift.numerics.profile import Profile, Rules
 
 
+# Between the bits that a target drops and what becomes of the rest.
+_REST = ", and "
+_ROUNDS = {
+    "HALF_EVEN": "rounds a half to even",
+    "HALF_UP": "rounds a half up",
+    "HALF_AWAY": "rounds a half away from zero",
+    "FLOOR": "cuts off downwards",
+    "TOWARD_ZERO": "cuts off towards zero",
+    "STOCHASTIC": "rounds up or down by chance",
+}
+
+
 def said(variation: Variation, profile: Profile, rules: Rules | None) -> tuple[str, str]:
-    """What the rule is for A, and what the variation makes of it."""
+    """What the rule is for A, and what the variation makes of it.
+
+    Each is a clause that begins with its verb, or with "the sum", and holds a profile's term in
+    brackets where it has one: see :func:`clause`.
+    """
     if variation.part == "fallback":
         return "computes it in integers", "computes it in float"
     before = variation.table(profile, rules)
     after = variation.changed(profile, rules)
     words = _WORDS.get((variation.mechanism, variation.part))
     if before is None or after is None or words is None:
-        return variation.a(profile, rules), variation.b
+        names = [name for name, _ in variation.changes]
+        return _plainly(variation.part, names, before), _plainly(variation.part, names, after)
     return words(before), words(after)
+
+
+def clause(target: str, words: str) -> str:
+    """What ``target`` does, as a clause with its verb: "on ort:cpu the sum wraps in 32 bits"."""
+    return f"on {target} {words}" if words.startswith("the ") else f"{target} {words}"
+
+
+def titled(mechanism: Mechanism) -> str:
+    """What differs, in words for a title: less general than the mechanism's name where it can."""
+    a, b = mechanism.a, mechanism.b
+    if mechanism.mechanism == "dropped_bits" and _REST in a and _REST in b:
+        if a.partition(_REST)[0] == b.partition(_REST)[0]:
+            return "low accumulator bits rounded otherwise"
+        return "other low accumulator bits dropped before scaling"
+    if mechanism.mechanism == "bias_and_zero_point" and ", " in a and ", " in b:
+        if a.partition(", ")[0] == b.partition(", ")[0]:
+            return "another precision of the bias"
+        if a.partition(", ")[2] == b.partition(", ")[2]:
+            return "the zero point added at another place"
+    return WORDS[mechanism.mechanism]
+
+
+def _plainly(part: str, names: list[str], table: Any) -> str:
+    values = ", ".join(f"{part}.{name} = {getattr(table, name, None)}" for name in names)
+    return f"has {values}"
+
+
+def _named(rounding: Any) -> str:
+    """A rounding as a verb, with the profile's term."""
+    return f"{_ROUNDS[str(rounding)]} ({rounding})"
 
 
 def _rounding(table: Any) -> str:
     if getattr(table, "steps", "single") == "double":
-        return "rounds twice (HALF_UP, then HALF_AWAY)"
+        return "rounds twice, a half up and then a half away from zero (HALF_UP, HALF_AWAY)"
     bias = getattr(table, "bias", "exact")
-    after = f", the bias {table.bias_rounding}" if bias != "exact" else ""
-    return f"rounds {table.rounding}{after}"
+    after = f" and the bias {_named(table.bias_rounding)}" if bias != "exact" else ""
+    return _named(table.rounding) + after.replace("the bias rounds", "rounds the bias,").replace(
+        "the bias cuts", "cuts the bias,"
+    )
 
 
 def _dropped(table: Any) -> str:
@@ -37,12 +87,27 @@ def _dropped(table: Any) -> str:
     if table.keep is not None:
         kept.append(f"keeps {table.keep} bits of the sum below the output's step")
     how = {
-        "FLOOR": "cut off",
-        "HALF_UP": "rounded HALF_UP",
-        "MIDPOINT": "cut off, half a unit put in their place",
-        "MIDPOINT_NONZERO": "cut off, half a unit put in their place but for 0",
+        "FLOOR": "cuts the rest off",
+        "HALF_UP": "rounds a half of the rest up",
+        "MIDPOINT": "puts half a unit in the place of what it drops",
+        "MIDPOINT_NONZERO": "puts half a unit in the place of what it drops unless that is 0",
     }[table.drop_rounding]
-    return f"{' and '.join(kept)}, the rest {how}"
+    return f"{' and '.join(kept)}{_REST}{how} ({table.drop_rounding})"
+
+
+def _zeros(table: Any) -> str:
+    """What a sum in fixed point does to the zero points' share and to its own last bits."""
+    if table.zero_step == 1 and table.guard is None:
+        return "drops no bits of the sum"
+    done = []
+    if table.zero_step > 1:
+        how = "cuts" if table.zero_rounding == "FLOOR" else "rounds"
+        width = f" in {table.zero_width} bits" if table.zero_width else ""
+        done.append(f"{how} the zero points' share to multiples of {table.zero_step}{width}")
+    if table.guard is not None:
+        what = "each part of the sum" if table.parts == "apart" else "the sum"
+        done.append(f"rounds {what} to {table.guard} bits behind the point first")
+    return " and ".join(done)
 
 
 def _accumulator(table: Any) -> str:
@@ -56,7 +121,7 @@ def _accumulator(table: Any) -> str:
         return whole
     number = "pairs of" if table.block == 2 else f"every {table.block}"
     part = overflow(table.block_width, table.block_overflow)
-    return f"the sum of {number} products {part}, {whole}"
+    return f"the sum of {number} products {part}, and {whole}"
 
 
 def _bias(table: Any) -> str:
@@ -65,9 +130,9 @@ def _bias(table: Any) -> str:
         "accumulator": "adds the zero point to the accumulator",
     }[table.zero_point]
     bias = {
-        "exact": "the bias as it is",
-        "float32": "the bias after a trip through float32",
-        "float32_reciprocal": "the bias after a product with a float32 reciprocal",
+        "exact": "takes the bias as it is",
+        "float32": "takes the bias through float32",
+        "float32_reciprocal": "multiplies the bias by a float32 reciprocal",
     }[table.bias]
     return f"{place}, {bias}"
 
@@ -108,7 +173,12 @@ def _function(table: Any) -> str:
 
 
 def _input(table: Any) -> str:
-    return f"divides by the scale in {table.arithmetic}, rounds {table.rounding}"
+    how = {
+        "exact": "divides by the scale exactly",
+        "float32": "divides by the scale in float32",
+        "float32_reciprocal": "multiplies by the scale's reciprocal in float32",
+    }[table.arithmetic]
+    return f"{how} and {_named(table.rounding)}"
 
 
 def _weights(table: Any) -> str:
@@ -125,6 +195,7 @@ _WORDS = {
     ("bias_and_zero_point", "requantize"): _bias,
     ("bias_and_zero_point", "elementwise"): _inside,
     ("dropped_bits", "requantize"): _dropped,
+    ("dropped_bits", "elementwise"): _zeros,
     ("accumulator_overflow", "accumulator"): _accumulator,
     ("scale_precision", "requantize"): _scale,
     ("scale_precision", "elementwise"): _sum,

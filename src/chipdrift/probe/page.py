@@ -25,6 +25,9 @@ _TITLES = {
     "parts": "dropped together or apart",
     "correction_drop": "rounding of the zero points' correction",
     "bias_drop": "rounding of the dropped bias",
+    "least_scale": "least factor from which the rules hold",
+    "stored": "weights that have a zero point",
+    "narrow": "what becomes of the second activation",
 }
 
 

@@ -23,6 +23,8 @@ from chipdrift.probe.finding import Finding
 
 NEARLY = 0.99
 _SETTINGS = 6
+# So many more that tell apart what explains all of them, each the best of so many drawn.
+_MORE, _DRAWN = 6, 8
 _ROWS, _DEPTH, _COLUMNS = 24, 24, 24
 _FRACTIONS = range(4, 13)
 _ROUNDINGS = ("UP", "HALF_UP", "FLOOR")
@@ -117,8 +119,27 @@ def _activations(
     for narrow in _narrows():
         candidates[_words(narrow)] = base.model_copy(update={"narrow": narrow})
     scores, total = _scores(asked, candidates)
+    for _ in range(_MORE):
+        equal = [candidates[name] for name, score in scores.items() if score == total]
+        drawn = [_product(rng, index, False) for index in range(_DRAWN)]
+        parting = [_apart(equal, entry) for entry in drawn]
+        if len(equal) < 2 or not max(parting):
+            break
+        try:
+            asked.append(answered(asker, drawn[int(np.argmax(parting))]))
+        except NoAnswerError:
+            break
+        scores, total = _scores(asked, candidates)
     finding, best = _finding(subject, "narrow", ("rule", "narrow"), scores, total, len(asked))
     return finding, fallback if best is None else _rule(candidates[best])
+
+
+def _apart(rivals: Sequence[Rules], entry: Asked) -> int:
+    """On how many outputs the rivals part from the first."""
+    if len(rivals) < 2:
+        return 0
+    first, *others = [entry.predict(rules) for rules in rivals[:6]]
+    return sum(int((first != other).sum()) for other in others)
 
 
 def _rule(rules: Rules) -> Override:
@@ -194,7 +215,7 @@ def _product(rng: np.random.Generator, index: int, constant: bool) -> Asked:
     zero_x = int(rng.integers(0, 1 << 16))
     zero_w = int(rng.integers(30, 120)) * unit + int(rng.integers(0, unit))
     if index % 2 and not constant:
-        zero_w -= zero_w % 512  # rounded up or down alike, so the operand's own rounding shows
+        zero_w -= zero_w % 4096  # rounded up or down alike, so the operand's own rounding shows
     far = 200 if index % 3 == 2 else 110  # beyond signed 8 bits in every third
     low, high = max(0, zero_w - far * unit), zero_w + far * unit
     x = np.clip(rng.normal(zero_x, 8000, (_ROWS, _DEPTH)), 0, 65535).astype(np.uint16)
