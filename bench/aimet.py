@@ -19,11 +19,16 @@ INSTALL = """  python3.11 -m venv aimet
 A plain torch, where there is no CPU build of it, works too and brings several GB of CUDA."""
 
 
+def memory(field: str) -> float:
+    """``VmRSS`` (now) or ``VmHWM`` (at most) of this process, in MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
+
+
 def peak_memory() -> float:
     """Of this process, in MB. (``ru_maxrss`` would begin with what the parent held.)"""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    (line,) = (line for line in lines if line.startswith("VmHWM:"))
-    return int(line.split()[1]) / 1024
+    return memory("VmHWM")
 
 
 def main() -> None:
