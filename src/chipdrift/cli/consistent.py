@@ -49,7 +49,7 @@ def consistency(
     Example: chipdrift consistency model.onnx --scheme w8a8 --calibration cal.npz
     --target ort:cpu,htp:sm8450,htp:sm8550 --data eval.npz
 
-    Exit code 0: done, whatever was found. 2: misuse.
+    Exit code 0: done, whatever was found. 2: misuse, or fewer than two targets answered.
     """
     from chipdrift.diagnose.consistency import check_consistency
     from chipdrift.report.consistent import print_consistency

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,8 @@ def logs(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A logcat, onnxruntime's log or profile, QNN's CSV; plain, gzip or UTF-16."
+            help="A logcat, onnxruntime's log or profile, QNN's CSV; plain, gzip or UTF-16. "
+            "- reads standard input."
         ),
     ],
     model: Annotated[
@@ -32,10 +34,12 @@ def logs(
     onnxruntime_perf_test's output, QNN's profile. Lines of an unknown form are counted and shown.
 
     Example: chipdrift logs logcat.txt.gz --model model.onnx
-    """
-    from chipdrift.logs import join_model, read_log
 
-    findings = read_log(file)
+    Example: adb logcat -d | chipdrift logs -
+    """
+    from chipdrift.logs import join_model, read_log, read_stream
+
+    findings = read_stream(sys.stdin.buffer) if str(file) == "-" else read_log(file)
     if model is not None:
         from chipdrift.graph import load_model
 

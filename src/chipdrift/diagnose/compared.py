@@ -19,8 +19,9 @@ class Comparison(Record):
     """One output of two targets for one input.
 
     ``bound`` is the largest difference that rounding explains, in the output's own numbers like
-    ``distance.max_abs``; None where it is not known. ``exceeds``: the difference is larger, or one
-    of the two is not finite where the other is.
+    ``distance.max_abs``, and ``bound_lsb`` the same in steps of the output's quantizer; None where
+    it is not known (or there is no quantizer). ``exceeds``: the difference is larger, or one of the
+    two is not finite where the other is.
     """
 
     input: str
@@ -29,11 +30,16 @@ class Comparison(Record):
     output: str
     distance: Distance
     bound: float | None
+    bound_lsb: float | None = None
     exceeds: bool
 
 
 class Excess(Record):
-    """The worst of what two targets part by beyond rounding, and the first node that does so."""
+    """The worst of what two targets part by beyond rounding, and the first node that does so.
+
+    ``command`` is the ``chipdrift diagnose`` that tells why, with this check's own paths; where the
+    check had no samples, ``DATA`` stands for those that a diagnosis needs.
+    """
 
     a: str
     b: str
@@ -43,10 +49,15 @@ class Excess(Record):
     node: str | None
     op: str | None
     words: str
+    command: str
 
 
 class Consistency(Record):
-    """What ``chipdrift consistency --json`` prints."""
+    """What ``chipdrift consistency --json`` prints.
+
+    ``repeats`` tells which input asks the same as an earlier one, ``basis`` in sentences how the
+    bounds were found.
+    """
 
     schema_version: int = 1
     chipdrift: str
@@ -56,6 +67,7 @@ class Consistency(Record):
     scheme: str
     targets: tuple[Asked, ...]
     inputs: tuple[str, ...]
+    repeats: dict[str, str]
     basis: str
     comparisons: tuple[Comparison, ...]
     excesses: tuple[Excess, ...]

@@ -6,6 +6,7 @@ the first node whose activation does.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,8 +20,8 @@ from chipdrift.data import load_data
 from chipdrift.diagnose.compared import Asked, Comparison, Consistency, Excess
 from chipdrift.diagnose.distance import Tally
 from chipdrift.diagnose.drift import makers_of
-from chipdrift.diagnose.reach import DRAWS, SAFETY, rounding_spread
-from chipdrift.diagnose.stimuli import Stimulus, stimuli
+from chipdrift.diagnose.reach import SAFETY, in_words, rounding_spread
+from chipdrift.diagnose.stimuli import Stimulus, repeats, stimuli
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Distance
 from chipdrift.graph import Anatomy, dissect, is_quantized, load_model
@@ -54,7 +55,8 @@ def check_consistency(
     """Ask ``targets`` about ``model`` (as it is, or as ``scheme`` makes it), compare in pairs.
 
     ``data`` gives the first ``samples`` real samples on top of the made ones. Raises ChipdriftError
-    for what a person can mend; a target that refuses the model is recorded.
+    for what a person can mend, and where fewer than two targets answer; beside two that do, one
+    that refuses the model is recorded.
     """
     names = list(dict.fromkeys(targets))
     if len(names) < 2:
@@ -78,16 +80,21 @@ def check_consistency(
             told[target.name] = _answers(target, made.kind, made.data, asked, timeout)
         except NoAnswerError as error:
             refused[target.name] = str(error)
+    if len(told) < 2:
+        hint = _hint([t for t in known if t.name in refused], made.kind)
+        raise ChipdriftError(_too_few(list(told), refused, hint))
     tell("what rounding alone does to this model")
     spread = rounding_spread(made.data, [s.feed for s in asked], quantized)
     comparisons = _compare(anatomy, told, asked, spread)
+    why = _command(model, data, recipe.name, calibration, shapes)
     excesses = []
     for (a, b), worst in _worst(comparisons).items():
         tell(f"where {a} and {b} part")
         sides = [next(t for t in known if t.name == name) for name in (a, b)]
         stimulus = next(s for s in asked if s.name == worst.input)
         found = _first(anatomy, sides, stimulus, quantized, timeout)
-        excesses.append(_excess(worst, found))
+        command = f"{why} {shlex.join(['--target', a, '--against', b])}"
+        excesses.append(_excess(worst, found, command))
     return Consistency(
         chipdrift=metadata.version("chipdrift"),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -104,7 +111,8 @@ def check_consistency(
             for t in known
         ),
         inputs=tuple(s.name for s in asked),
-        basis=_basis(quantized, spread is not None),
+        repeats=repeats(asked, anatomy),
+        basis=in_words(quantized, spread is not None),
         comparisons=tuple(comparisons),
         excesses=tuple(excesses),
     )
@@ -118,6 +126,46 @@ def _answers(
         raise NoAnswerError(refusal)
     with Asker(target, timeout) as asker:
         return asker.ask_all(model, [stimulus.feed for stimulus in asked])
+
+
+def _too_few(told: Sequence[str], refused: Mapping[str, str], hint: str) -> str:
+    """Why nothing can be compared, each reason once, and what to do."""
+    reasons: dict[str, list[str]] = {}
+    for name, words in refused.items():
+        first = next((line.strip() for line in words.splitlines() if line.strip()), "no reason")
+        reasons.setdefault(first.rstrip("."), []).append(name)
+    why = "; ".join(f"{', '.join(names)}: {words}" for words, names in reasons.items())
+    answered = f"only {told[0]} answered" if told else "no target answered"
+    return f"Nothing to compare, for {answered} ({why}): {hint}."
+
+
+def _hint(refusing: Sequence[Target], kind: str) -> str:
+    families = {t.family or t.name for t in refusing if kind in t.refuses}
+    if kind == "float32" and families:
+        return (
+            f"{' and '.join(sorted(families))} computes no float32 graph: give --scheme fp16, or "
+            "--scheme w8a8 with --calibration"
+        )
+    return (
+        "give another --scheme or other targets (chipdrift targets lists them), or see with "
+        "chipdrift outputs what such a target says of the model alone"
+    )
+
+
+def _command(
+    model: str | Path,
+    data: str | Path | None,
+    scheme: str,
+    calibration: str | Path | None,
+    shapes: Mapping[str, Sequence[int]] | None,
+) -> str:
+    """The diagnosis of the same model, but for the two targets."""
+    words = ["chipdrift", "diagnose", str(model), "--data", str(data or "DATA")]
+    words += ["--scheme", scheme]
+    words += ["--calibration", str(calibration)] if calibration is not None else []
+    for name, shape in (shapes or {}).items():
+        words += ["--shape", f"{name}={','.join(map(str, shape))}"]
+    return shlex.join(words)
 
 
 def _compare(
@@ -134,10 +182,12 @@ def _compare(
                 x, y = told[a][index][place], told[b][index][place]
                 reach = None if spread is None else spread[index][place]
                 distance, bound, exceeds = _judge(anatomy, name, x, y, reach)
+                steps = anatomy.quantizers.get(name)
                 found.append(
                     Comparison(
                         input=stimulus.name, a=a, b=b, output=name,
                         distance=distance, bound=bound, exceeds=exceeds,
+                        bound_lsb=bound / max(steps.scale) if steps and bound is not None else None,
                     )
                 )  # fmt: skip
     return found
@@ -212,7 +262,7 @@ def _first(
     return node, op
 
 
-def _excess(worst: Comparison, found: tuple[str, str] | None) -> Excess:
+def _excess(worst: Comparison, found: tuple[str, str] | None, command: str) -> Excess:
     node, op = found or (None, None)
     times = worst.distance.max_abs / worst.bound if worst.bound else None
     steps = worst.distance.max_lsb
@@ -227,17 +277,7 @@ def _excess(worst: Comparison, found: tuple[str, str] | None) -> Excess:
         times=times,
         node=node,
         op=op,
+        command=command,
         words=f"{worst.a} and {worst.b} part by {how} in {worst.output} on {worst.input}{beyond}"
         f"{where}",
     )
-
-
-def _basis(quantized: bool, known: bool) -> str:
-    if not known:
-        return "what rounding explains is not known: neither the engine nor onnxruntime runs this"
-    how = (
-        f"this model in the engine, rounded to the nearest, down, and {DRAWS} times by chance"
-        if quantized
-        else f"this model on onnxruntime with {DRAWS} sets of weights that are off by rounding"
-    )
-    return f"{SAFETY:g} times the spread of {how}, and one rounding of the result"

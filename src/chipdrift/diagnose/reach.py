@@ -59,6 +59,28 @@ def rounding_spread(
     ]
 
 
+def in_words(quantized: bool, known: bool) -> str:
+    """How the bounds were found, in plain sentences; ``known`` False where there are none."""
+    if not known:
+        return (
+            "What rounding explains is not known here: neither chipdrift's engine nor onnxruntime "
+            "runs this model."
+        )
+    if quantized:
+        return (
+            f"chipdrift's engine answered each input {DRAWS + 2} times: once with every sum "
+            f"rounded to the nearest, once down, and {DRAWS} times up or down by chance. Rounding "
+            f"explains {SAFETY:g} times the largest distance between any two of these answers, and "
+            "one step more."
+        )
+    return (
+        f"onnxruntime answered each input {DRAWS + 1} times: once with the model's own weights, "
+        f"and {DRAWS} times with weights that are off by a rounding. Rounding explains {SAFETY:g} "
+        "times the largest distance between any two of these answers, and the last rounding of the "
+        "result."
+    )
+
+
 def _rounded(model: bytes, feeds: Sequence[Feed]) -> list[list[list[Array]]] | None:
     """The engine's answers under each way to round: by run, feed and output."""
     ways = [(Rounding.HALF_EVEN, 0), (Rounding.FLOOR, 0)]

@@ -17,20 +17,15 @@ NONE_NEEDED = "none is needed for accuracy"
 WIDE = "w8a16_pc"
 _PER_CHANNEL = "w8a8_pc"
 _WIDE_BITS = 16
-# Saturating pairs of products are a habit of x86 alone; its runtimes run on the host.
+_WIDER = f"16-bit activations ({WIDE})"
+# Runtimes of this host, which alone have options for x86.
 _HOST = "ort:"
-_X86 = (
-    "session.x64quantprecision=1 or weights of 7 bits (reduce_range) where {host} runs on x86 "
-    "without VNNI"
-)
 
 
 def narrow(exam: Exam) -> bool:
     """Whether the model's activations are integers of fewer than 16 bits, all of them."""
     widths = [range_of(q.dtype) for q in exam.anatomy.quantizers.values()]
-    return bool(widths) and all(
-        (high - low).bit_length() < _WIDE_BITS for low, high in widths
-    )
+    return bool(widths) and all((high - low).bit_length() < _WIDE_BITS for low, high in widths)
 
 
 def harmless(exam: Exam) -> bool:
@@ -39,27 +34,29 @@ def harmless(exam: Exam) -> bool:
 
 
 def matrix_command(
-    exam: Exam, *schemes: str, targets: Sequence[str] | None = None, own: bool = True
+    exam: Exam, *schemes: str, targets: Sequence[str] | None = None, out: str = ""
 ) -> str | None:
-    """The command that measures ``schemes`` beside the run's own (``own``).
+    """The command that measures ``schemes`` beside the run's own scheme.
 
     ``targets`` are A and B where none are given; the float model, which is no target, is left out.
-    None where the model was quantized elsewhere, so that there is nothing to quantize it from, and
-    where no scheme is left that differs from the run's.
+    The run's folder is called ``out`` and the schemes. None where ``schemes`` hold nothing new, and
+    where the run's model came quantized, so that there is nothing to quantize it from.
     """
     scheme = exam.case.scheme
-    if scheme == "asis" or (schemes and set(schemes) <= {scheme}):
+    if schemes and (scheme == "asis" or set(schemes) <= {scheme}):
         return None
     # A scheme of the user's own is known by its file, which the run does not keep.
-    mine = [scheme] if own and scheme in builtin_schemes() else []
+    mine = [scheme] if scheme in builtin_schemes() else []
     chosen = list(dict.fromkeys([*mine, *schemes]))
     if not chosen:
         return None
     asked = [name for name in (targets or exam.targets) if name != FLOAT]
+    folder = "-".join(filter(None, (out, scheme, *(name for name in chosen if name != scheme))))
+    kinds = {builtin_schemes()[name].needs_calibration for name in chosen}
+    calibration = "--calibration CAL " if any(kinds) else ""
     return (
-        "chipdrift matrix MODEL --data DATA --calibration CAL "
-        f"--scheme {','.join(chosen)} --target {','.join(map(shlex.quote, asked))} "
-        f"-o runs/{'-'.join([scheme, *(name for name in chosen if name != scheme)])}"
+        f"chipdrift matrix MODEL --data DATA {calibration}--scheme {','.join(chosen)} "
+        f"--target {','.join(map(shlex.quote, asked))} -o runs/{folder}"
     )
 
 
@@ -84,13 +81,23 @@ def remedy(exam: Exam, mechanism: str, nodes: Sequence[str]) -> tuple[str, str |
     """What to do about a mechanism in ``nodes``, with its command (None: there is none)."""
     if harmless(exam):
         return NONE_NEEDED, None
+    if mechanism == "accumulator_overflow":
+        return overflow_remedy(exam, nodes)
     command = more_bits(exam) if mechanism in MORE_BITS else None
-    parts = [f"{16}-bit activations ({WIDE})"] if command else []
+    parts = [_WIDER] if command else []
     if mechanism in FIXES:
         parts.append(FIXES[mechanism])
     if mechanism != "fallback":
         parts.append(on_cpu(nodes))
+    return ", or ".join(parts), command
+
+
+def overflow_remedy(exam: Exam, nodes: Sequence[str]) -> tuple[str, str | None]:
+    """What to do about sums that pass the end in ``nodes``: on a chip first, then on x86."""
+    command = more_bits(exam)
+    parts = [_WIDER] if command else []
+    parts += [on_cpu(nodes), FIXES["accumulator_overflow"]]
     hosts = [name for name in exam.targets if name.startswith(_HOST)]
-    if mechanism == "accumulator_overflow" and hosts:
-        parts.append(_X86.format(host=" and ".join(hosts)))
+    if hosts:
+        parts.append(f"session.x64quantprecision=1 on {' and '.join(hosts)}, if that is an x86")
     return ", or ".join(parts), command

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.distance import range_of
+from chipdrift.diagnose.floating import quantized
 from chipdrift.graph import Anatomy
-from chipdrift.records import TensorSpec
+from chipdrift.records import Quantizer, TensorSpec
 
 Array = np.ndarray[Any, Any]
 Feed = Mapping[str, Array]
@@ -59,14 +60,42 @@ def stimuli(
     yield from (Stimulus(f"sample {index}", feed) for index, feed in enumerate(samples))
 
 
-def _range(spec: TensorSpec, anatomy: Anatomy, samples: Sequence[Feed]) -> tuple[float, float]:
+def repeats(asked: Sequence[Stimulus], anatomy: Anatomy) -> dict[str, str]:
+    """Which question is the same as an earlier one: its name, and the earlier one's.
+
+    The same are equal values, and values that the input's quantizer makes the same integers.
+    """
+    seen: dict[tuple[bytes, ...], str] = {}
+    found = {}
+    for stimulus in asked:
+        held = []
+        for name, values in sorted(stimulus.feed.items()):
+            quantizer = _quantizer_of(name, anatomy)
+            if quantizer is not None and values.dtype.kind == "f":
+                values = quantized(values, quantizer)
+            held.append(values.tobytes())
+        earlier = seen.setdefault(tuple(held), stimulus.name)
+        if earlier != stimulus.name:
+            found[stimulus.name] = earlier
+    return found
+
+
+def _quantizer_of(name: str, anatomy: Anatomy) -> Quantizer | None:
+    """The quantizer that a model's input goes through first, where it has one scale."""
     for piece in anatomy.cut.pieces:
-        if not piece.nodes and piece.inputs == (spec.name,):
+        if not piece.nodes and piece.inputs == (name,):
             quantizer = anatomy.quantizers.get(piece.outputs[0])
             if quantizer is not None and len(quantizer.scale) == 1:
-                low, high = range_of(quantizer.dtype)
-                scale, zero = quantizer.scale[0], quantizer.zero_point[0]
-                return (low - zero) * scale, (high - zero) * scale
+                return quantizer
+    return None
+
+
+def _range(spec: TensorSpec, anatomy: Anatomy, samples: Sequence[Feed]) -> tuple[float, float]:
+    quantizer = _quantizer_of(spec.name, anatomy)
+    if quantizer is not None:
+        low, high = range_of(quantizer.dtype)
+        scale, zero = quantizer.scale[0], quantizer.zero_point[0]
+        return (low - zero) * scale, (high - zero) * scale
     if spec.dtype in ("uint8", "int8", "uint16", "int16"):
         return range_of(spec.dtype)
     if samples:

@@ -8,9 +8,15 @@ from chipdrift.diagnose.mechanisms import Variation
 from chipdrift.findings import WORDS, Mechanism
 from chipdrift.numerics.profile import Profile, Rules
 
-
 # Between the bits that a target drops and what becomes of the rest.
 _REST = ", and "
+# What becomes of dropped bits, by ``requantize.drop_rounding``.
+_ROUNDED = {
+    "FLOOR": "cuts the rest off",
+    "HALF_UP": "rounds a half of the rest up",
+    "MIDPOINT": "puts half a unit in the place of what it drops",
+    "MIDPOINT_NONZERO": "puts half a unit in the place of what it drops, unless 0 is kept",
+}
 _ROUNDS = {
     "HALF_EVEN": "rounds a half to even",
     "HALF_UP": "rounds a half up",
@@ -32,10 +38,14 @@ def said(variation: Variation, profile: Profile, rules: Rules | None) -> tuple[s
     before = variation.table(profile, rules)
     after = variation.changed(profile, rules)
     words = _WORDS.get((variation.mechanism, variation.part))
-    if before is None or after is None or words is None:
-        names = [name for name, _ in variation.changes]
-        return _plainly(variation.part, names, before), _plainly(variation.part, names, after)
-    return words(before), words(after)
+    if before is not None and after is not None and words is not None:
+        spoken = words(before), words(after)
+        if spoken[0] != spoken[1]:
+            return spoken
+    names = [name for name, value in variation.changes if getattr(before, name, None) != value] or [
+        name for name, _ in variation.changes
+    ]
+    return _plainly(variation.part, names, before), _plainly(variation.part, names, after)
 
 
 def clause(target: str, words: str) -> str:
@@ -72,13 +82,12 @@ def _rounding(table: Any) -> str:
     if getattr(table, "steps", "single") == "double":
         return "rounds twice, a half up and then a half away from zero (HALF_UP, HALF_AWAY)"
     bias = getattr(table, "bias", "exact")
-    after = f" and the bias {_named(table.bias_rounding)}" if bias != "exact" else ""
-    return _named(table.rounding) + after.replace("the bias rounds", "rounds the bias,").replace(
-        "the bias cuts", "cuts the bias,"
-    )
+    after = f", and for the bias {_named(table.bias_rounding)}" if bias != "exact" else ""
+    return f"{_named(table.rounding)}{after}"
 
 
-def _dropped(table: Any) -> str:
+def dropped(table: Any) -> str:
+    """What a table of ``requantize`` does to the sum's low bits, from the verb on."""
     if table.keep is None and not table.drop:
         return "drops no bits of the sum"
     kept = []
@@ -86,12 +95,7 @@ def _dropped(table: Any) -> str:
         kept.append(f"drops the lowest {table.drop} bits of the sum")
     if table.keep is not None:
         kept.append(f"keeps {table.keep} bits of the sum below the output's step")
-    how = {
-        "FLOOR": "cuts the rest off",
-        "HALF_UP": "rounds a half of the rest up",
-        "MIDPOINT": "puts half a unit in the place of what it drops",
-        "MIDPOINT_NONZERO": "puts half a unit in the place of what it drops unless that is 0",
-    }[table.drop_rounding]
+    how = _ROUNDED[table.drop_rounding]
     return f"{' and '.join(kept)}{_REST}{how} ({table.drop_rounding})"
 
 
@@ -194,7 +198,7 @@ _WORDS = {
     ("scale_precision", "input"): _input,
     ("bias_and_zero_point", "requantize"): _bias,
     ("bias_and_zero_point", "elementwise"): _inside,
-    ("dropped_bits", "requantize"): _dropped,
+    ("dropped_bits", "requantize"): dropped,
     ("dropped_bits", "elementwise"): _zeros,
     ("accumulator_overflow", "accumulator"): _accumulator,
     ("scale_precision", "requantize"): _scale,

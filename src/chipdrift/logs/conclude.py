@@ -116,7 +116,20 @@ def conclude(
         timings=_timings(said),
         troubles=_troubles(said),
         unknown=unknown,
+        sessions=tuple(sorted(said.sessions, key=lambda session: session.line)),
+        tells_fallbacks=_tells_fallbacks(said),
         damage=tuple(_damage(said)),
+    )
+
+
+def _tells_fallbacks(said: Gathered) -> bool:
+    """Whether such a log would say it: times by node of the NPU's own profile would not."""
+    return bool(
+        said.listed
+        or len(said.outcomes)
+        or len(said.refused)
+        or any(total is not None for (_, _, total, _), _ in said.taken)
+        or any(processor_of(provider) == "cpu" for (*_, provider), _ in said.profiled)
     )
 
 
@@ -160,6 +173,7 @@ def _nodes(
         causes: tuple[str, ...],
         count: int,
         line: int,
+        ran: bool = True,
     ) -> None:
         if op in CONVERSIONS:
             # Without a name there is only their number to tell them apart by.
@@ -175,11 +189,12 @@ def _nodes(
                 causes=causes,
                 count=count,
                 line=line,
+                ran=ran,
             )
         )
 
-    for (node, op, reason, causes), seen in said.fell:
-        fall(node, op, "cpu", reason, causes, seen.count, seen.line)
+    for (node, op, reason, causes, ran), seen in said.fell:
+        fall(node, op, "cpu" if ran else "unknown", reason, causes, seen.count, seen.line, ran)
     for (name, op, provider), seen in said.profiled:
         placements.append(_placement(name, op, provider, "placed", seen.count, seen.line))
         if npu and processor_of(provider) == "cpu":
@@ -193,7 +208,8 @@ def _nodes(
         if node is None and what and left and by not in _SESSIONS:
             fall(None, what, "cpu", reason, causes, seen.count, seen.line)
         elif by == "SNPE":
-            fall(node, what, "unknown", reason, causes, seen.count, seen.line)
+            built = not any(session.failed for session in said.sessions)
+            fall(node, what, "unknown", reason, causes, seen.count, seen.line, built)
     return tuple(placements), tuple(falls), len(border), len(converted - border)
 
 

@@ -84,7 +84,10 @@ class Refusal(Record):
 
 
 class Fallback(Record):
-    """A node that left the NPU: ``reason`` is None where the log does not say why."""
+    """A node that left the NPU: ``reason`` is None where the log does not say why.
+
+    ``ran`` is False where its session failed: the node was refused, and ran nowhere.
+    """
 
     node: str | None
     op: str | None
@@ -93,6 +96,50 @@ class Fallback(Record):
     causes: tuple[str, ...] = ()
     count: int
     line: int
+    ran: bool = True
+
+
+class Failure(Record):
+    """What ended a session or an inference.
+
+    ``kind``: ``session`` the session did not come to be, ``run`` an inference failed after it had,
+    ``unknown`` the log does not say which of the two.
+    """
+
+    kind: Literal["session", "run", "unknown"]
+    source: str
+    text: str
+    line: int
+
+
+class Share(Record):
+    """What one provider has of a session's nodes; ``nodes`` is None where only subgraphs count."""
+
+    provider: str
+    processor: Processor
+    nodes: int | None
+    line: int
+
+
+class LogSession(Record):
+    """One session of one process: its chip as it was said, and where its nodes are.
+
+    ``shares`` count nodes, conversions apart where the log names nodes; ``listed`` tells that they
+    have the session's own list, so that they are all. ``refused`` are nodes of a session that
+    failed: they are with no provider. ``failures`` holds the first of each kind.
+    """
+
+    line: int
+    chips: tuple[ChipLine, ...]
+    shares: tuple[Share, ...]
+    listed: bool
+    refused: int
+    failures: tuple[Failure, ...]
+
+    @property
+    def failed(self) -> Failure | None:
+        """Why the session did not come to be; None where it did, or the log does not say."""
+        return next((failure for failure in self.failures if failure.kind == "session"), None)
 
 
 class Fusion(Record):
@@ -180,9 +227,9 @@ class ModelJoin(Record):
     """The log's names against a model's nodes.
 
     ``named`` are the model's nodes that the log names, ``silent`` those it does not (fused into
-    others, or renamed), ``strangers`` names of the log that the model lacks. Quantize and
-    Dequantize nodes and the layout step's Transposes are no strangers: quantizers and runtimes add
-    them; ``added`` counts them.
+    others, renamed, or with a processor that this kind of log does not list), ``strangers`` names
+    of the log that the model lacks. Quantize and Dequantize nodes and the layout step's Transposes
+    are no strangers: quantizers and runtimes add them; ``added`` counts them.
     """
 
     model: str
@@ -198,7 +245,9 @@ class LogFindings(Record):
     ``lines`` counts all lines; of these ``read`` had a known form, ``unknown_lines`` a known source
     and an unknown form (``unknown`` shows the commonest shapes), and ``foreign`` were others'.
     ``graph_io`` counts nodes that convert the graph's own inputs and outputs on the CPU, by design;
-    ``conversions`` the other Quantize and Dequantize nodes there.
+    ``conversions`` the other Quantize and Dequantize nodes there. ``sessions`` are those that say
+    something of nodes or failed; the tables beside them add all sessions up. ``tells_fallbacks`` is
+    False for a log that lists only what the NPU ran, or no nodes at all.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -225,4 +274,6 @@ class LogFindings(Record):
     troubles: tuple[Trouble, ...]
     unknown: tuple[UnknownForm, ...]
     damage: tuple[Damage, ...]
+    sessions: tuple[LogSession, ...] = ()
+    tells_fallbacks: bool = False
     model: ModelJoin | None = None

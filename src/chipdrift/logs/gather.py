@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from chipdrift.logs.findings import LogSession
 from chipdrift.logs.grammar import Fact, Form
 from chipdrift.logs.lines import words
 from chipdrift.logs.processors import processor_of
@@ -63,7 +64,9 @@ class Gathered:
         self.chips: Tally[tuple[str, str], None] = Tally()
         self.options: dict[str, str] = {}
         self.outcomes: Tally[tuple[str | None, str, str, str], None] = Tally()
-        self.fell: Tally[tuple[str | None, str, str | None, tuple[str, ...]], None] = Tally()
+        self.fell: Tally[tuple[str | None, str, str | None, tuple[str, ...], bool], None] = Tally()
+        self.sessions: list[LogSession] = []
+        self.listed = False
         self.taken: Tally[tuple[str, int | None, int | None, int | None], None] = Tally()
         self.refused: Tally[
             tuple[str | None, str | None, str, str | None, tuple[str, ...]], None
@@ -110,10 +113,14 @@ class Gathered:
         if session is None:
             if len(self._sessions) >= _STREAMS:
                 self.settle()
-            session = self._sessions[stream] = Session()
+            session = self._sessions[stream] = Session(line=line)
         if fact is Fact.SESSION:
             self._settle(session)
-            self._sessions[stream] = Session()
+            self._sessions[stream] = session.next(line)
+        elif fact is Fact.SETUP:
+            session.upcoming = Tally()
+        elif fact is Fact.READY:
+            session.become_ready()
         elif fact is Fact.TRYING:
             self._close(session)
             session.causes.clear()
@@ -132,14 +139,21 @@ class Gathered:
 
     def _settle(self, session: Session) -> None:
         self._close(session)
-        for outcome in session.outcomes():
+        outcomes = list(session.outcomes())
+        for outcome in outcomes:
             key = (outcome.node, outcome.op, outcome.provider, outcome.how)
             self.outcomes.add(key, outcome.line, _none, outcome.count)
             if outcome.fell:
                 self._fall(outcome)
+        if not session.says_something:
+            return
+        if len(self.sessions) < _STREAMS:
+            self.sessions.append(session.summary(outcomes))
+        else:
+            self.note("more sessions than are listed: they are in the sums only", session.line)
 
     def _fall(self, outcome: Outcome) -> None:
-        key = (outcome.node, outcome.op, outcome.reason, outcome.causes)
+        key = (outcome.node, outcome.op, outcome.reason, outcome.causes, outcome.ran)
         self.fell.add(key, outcome.line, _none, outcome.count)
 
     def _close(self, session: Session) -> None:
@@ -161,10 +175,11 @@ class Gathered:
         what = form.fixed.get("what") or words(match["what"])
         self.versions.add((what, words(match["version"])), line, _none)
 
-    def _chip(self, form: Form, match: Match, _: Session, line: int, __: str) -> None:
+    def _chip(self, form: Form, match: Match, session: Session, line: int, _: str) -> None:
         for group, value in match.groupdict().items():
             if value is not None:
                 self.chips.add((_CHIP_FIELDS[group], words(value)), line, _none)
+                session.name_chip(_CHIP_FIELDS[group], words(value), line)
 
     def _option(self, form: Form, match: Match, _: Session, line: int, __: str) -> None:
         if len(self.options) < _STREAMS:
@@ -224,10 +239,14 @@ class Gathered:
         session.providers.add(provider)
         count = None if match["nodes"] is None else int(match["nodes"])
         # Providers that compile count each of their subgraphs as a node.
+        self.listed = True
         if processor_of(provider) == "npu" or provider.startswith("Nnapi"):
+            session.counts.setdefault(provider, (None, line))
             self.taken.add((provider, None, None, count), line, _none)
         else:
-            self.taken.add((provider, count, None, None), line, _none)
+            session.counts[provider] = count, line
+            total = count if match["all"] else None
+            self.taken.add((provider, count, total, None), line, _none)
 
     def _placed(self, form: Form, match: Match, session: Session, line: int, _: str) -> None:
         if session.section is None:
@@ -251,6 +270,8 @@ class Gathered:
         if provider == "QNNExecutionProvider" and (nodes == parts or parts == 0):
             nodes = 0 if parts == 0 else None  # the trap: partitions printed as nodes
         session.providers.add(provider)
+        if nodes is not None or provider not in session.counts:
+            session.counts[provider] = nodes, line
         self.taken.add((provider, nodes, total, parts), line, _none)
 
     def _fusion(self, form: Form, match: Match, _: Session, line: int, __: str) -> None:
@@ -330,7 +351,7 @@ class Gathered:
             text, key = known
             self.troubles.add(key, line, lambda: (text, None))
             if severity == "error":
-                session.blame(text)
+                self._blame(form, session, text, line, source)
             return
         said = match.groupdict()
         text = words(said["text"])[:_TEXT]
@@ -340,7 +361,12 @@ class Gathered:
         if len(self._known) < _TROUBLES:
             self._known[severity, source, *raw] = text, key
         if severity == "error":
-            session.blame(text)
+            self._blame(form, session, text, line, source)
+
+    def _blame(self, form: Form, session: Session, text: str, line: int, source: str) -> None:
+        session.blame(text)
+        if stops := form.fixed.get("stops"):
+            session.fail(stops, source, text, line)
 
 
 def _none() -> None:

@@ -23,7 +23,9 @@ class Fact(Enum):
     VERSION = "a version (version; fixed: what)"
     CHIP = "a chip (any of soc, soc_model, soc_id, arch, ro_soc_model, vtcm_mb, detected)"
     OPTION = "a setting of the run (name, value)"
+    SETUP = "a session's provider is made: the chip that is named next is the next session's"
     SESSION = "a session starts: what was said before was said of another"
+    READY = "the session has come to be"
     TRYING = "the provider looks at a node next: what went wrong before is not its fault (node)"
     VERDICT = "the provider's answer to a group of nodes (verdict, count, op; group)"
     MEMBER = "one node of that group (op, node)"
@@ -39,7 +41,7 @@ class Fact(Enum):
     TENSOR = "a tensor with its quantization (tensor, dtype, rest)"
     TIME = "a time (value, unit; name or node or op; provider)"
     EVENT = "one event of a profile, as JSON (event)"
-    ERROR = "an error (text; node)"
+    ERROR = "an error (text; node; fixed: stops, what it ends: session, run, or either)"
     WARNING = "a warning (text; node)"
 
     # Members are single objects, and Enum's own hash is written in Python.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from chipdrift.logs.grammar import Fact, Form, Source, all_sources
 from chipdrift.logs.lines import clean, looks_logged, prefix_of
 from chipdrift.logs.scan import MAX_LINE, Automaton, Hits, automaton, scan
 from chipdrift.logs.shapes import Shapes
-from chipdrift.logs.stream import chunks
+from chipdrift.logs.stream import chunks, chunks_of
 
 SHOWN = 200
 """Shapes of unknown lines in the findings."""
@@ -30,7 +30,6 @@ _ALONE = frozenset(
     {
         Fact.NOTHING,
         Fact.VERSION,
-        Fact.CHIP,
         Fact.OPTION,
         Fact.ASSIGNED,
         Fact.FUSION,
@@ -102,10 +101,13 @@ def read_log(path: str | Path) -> LogFindings:
     """
     path = Path(path)
     reader = _Reader(grammar())
-    for chunk in chunks(path, reader.note):
-        reader.take(chunk)
-    reader.check(path)
-    return reader.findings(path.name)
+    return reader.read(chunks(path, reader.note), str(path), path.name)
+
+
+def read_stream(file: BinaryIO, name: str = "stdin") -> LogFindings:
+    """As :func:`read_log`, of an open file or a pipe; ``name`` stands in its errors."""
+    reader = _Reader(grammar())
+    return reader.read(chunks_of(file, name, reader.note), name, name)
 
 
 def read_text(text: bytes, name: str = "text") -> LogFindings:
@@ -219,7 +221,14 @@ class _Reader:
         if source is not None:
             self._odd[source] += count
 
-    def check(self, path: Path) -> None:
+    def read(self, pieces: Iterable[bytes], path: str, name: str) -> LogFindings:
+        """All of a file; ``path`` is how errors call it, ``name`` how the findings do."""
+        for piece in pieces:
+            self.take(piece)
+        self.check(path)
+        return self.findings(name)
+
+    def check(self, path: str) -> None:
         """Raises :class:`LogError` where it was no log."""
         logged = bool(self._shapes.lines) or looks_logged(self._head)
         if not self._known.total() and (_is_binary(self._head) or not logged):

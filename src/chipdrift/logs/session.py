@@ -11,8 +11,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from chipdrift.logs.findings import ChipLine, Failure, LogSession, Share
 from chipdrift.logs.processors import processor_of
-from chipdrift.logs.tally import LIMIT
+from chipdrift.logs.tally import LIMIT, Tally
 
 CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
 # onnxruntime's layout step calls what it touches "<name>_token_<number>", and its quantization
@@ -67,12 +68,29 @@ class Outcome:
     line: int
     fell: bool
     count: int = 1
+    ran: bool = True
+
+
+Chips = Tally[tuple[str, str], None]
+"""Chips by field and value."""
 
 
 @dataclass
 class Session:
-    """The lines of one process and thread since its last session began."""
+    """The lines of one process and thread since its last session began.
 
+    ``started`` and ``ready``: the log has the lines that say so. ``upcoming`` are chips that were
+    named for the session after this one. ``counts`` are nodes by provider, with the line, where the
+    log only counts them; None where it counts subgraphs.
+    """
+
+    line: int = 0
+    started: bool = False
+    ready: bool = False
+    chips: Chips = field(default_factory=Tally)
+    upcoming: Chips | None = None
+    failures: dict[str, Failure] = field(default_factory=dict)
+    counts: dict[str, tuple[int | None, int]] = field(default_factory=dict)
     group: Group | None = None
     causes: list[str] = field(default_factory=list)
     section: str | None = None
@@ -87,6 +105,76 @@ class Session:
         """Keep an error: it is a cause if a refusal follows."""
         if cause not in self.causes and len(self.causes) < _CAUSES:
             self.causes.append(cause)
+
+    def next(self, line: int) -> Session:
+        """The session that starts at ``line``, with the chip that was named for it."""
+        chips = self.upcoming
+        if chips is None:
+            chips = Tally() if self.says_something else self.chips
+        return Session(line=line, started=True, chips=chips)
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it says where nodes are, or that it failed."""
+        return bool(
+            self.answers
+            or self.placed
+            or self.nameless
+            or self.counted
+            or self.counts
+            or self.failures
+        )
+
+    def name_chip(self, field: str, value: str, line: int) -> None:
+        """A chip, of this session or, where the next one's provider was made, of that."""
+        chips = self.chips if self.upcoming is None else self.upcoming
+        chips.add((field, value), line, lambda: None)
+
+    def become_ready(self) -> None:
+        """The session came to be, whatever went wrong on the way."""
+        self.ready = True
+        self.failures.pop("session", None)
+
+    def fail(self, stops: str, source: str, text: str, line: int) -> None:
+        """Something that ends a session, a run or, ``either``, what of the two was under way."""
+        if stops == "either":
+            stops = "run" if self.ready else "session" if self.started else "unknown"
+        if stops not in self.failures:
+            self.failures[stops] = Failure.model_validate(
+                {"kind": stops, "source": source, "text": text, "line": line}
+            )
+
+    def summary(self, outcomes: list[Outcome]) -> LogSession:
+        """What it says, with its own ``outcomes``."""
+        nodes: dict[str, tuple[int | None, int]] = {}
+        refused = 0
+        for outcome in outcomes:
+            if outcome.op in CONVERSIONS:
+                continue
+            if outcome.ran:
+                count, line = nodes.get(outcome.provider, (0, outcome.line))
+                nodes[outcome.provider] = (count or 0) + outcome.count, min(line, outcome.line)
+            else:
+                refused += outcome.count
+        for provider, counted in self.counts.items():
+            nodes.setdefault(provider, counted)
+        said = [*self.chips, *(self.upcoming or ())]
+        return LogSession(
+            line=self.line,
+            chips=tuple(
+                ChipLine.model_validate(
+                    {"field": field, "value": value, "count": seen.count, "line": seen.line}
+                )
+                for (field, value), seen in said
+            ),
+            shares=tuple(
+                Share(provider=provider, processor=processor_of(provider), nodes=count, line=line)
+                for provider, (count, line) in nodes.items()
+            ),
+            listed=self.section is not None,
+            refused=refused,
+            failures=tuple(self.failures.values()),
+        )
 
     def open(self, group: Group) -> None:
         """Begin a group with what went wrong since the last one."""
@@ -138,6 +226,7 @@ class Session:
             answers[_own(node, names)] = answer
         placed = {_own(node, names): entry for node, entry in self.placed.items()}
         npu = any(processor_of(provider) == "npu" for provider in self.providers)
+        came = "session" not in self.failures
         for node, (op, provider, line) in placed.items():
             refused = answers.get(node)
             why = refused if refused is not None and not refused.passed else None
@@ -151,6 +240,7 @@ class Session:
                 why.causes if why and fell else (),
                 line,
                 fell,
+                ran=came or not fell,
             )
         for node, answer in answers.items():
             if node in placed or (answer.op == "Transpose" and plain_name(node) != node):
@@ -164,12 +254,13 @@ class Session:
                 answer.causes,
                 answer.line,
                 not answer.passed,
+                ran=answer.passed or came,
             )
 
-        yield from self._nameless_outcomes(npu)
+        yield from self._nameless_outcomes(npu, came)
 
-    def _nameless_outcomes(self, npu: bool) -> Iterator[Outcome]:
-        """Of nodes without a name the reason is that of their op."""
+    def _nameless_outcomes(self, npu: bool, came: bool) -> Iterator[Outcome]:
+        """Of nodes without a name the reason is that of their op; ``came``: the session did."""
         for (op, provider), lines in self.counted.items():
             fell = npu and processor_of(provider) == "cpu"
             why = self.nameless.get(op) if fell else None
@@ -183,6 +274,7 @@ class Session:
                 lines[0],
                 fell,
                 len(lines),
+                ran=came or not fell,
             )
         if not self.placed and not self.counted:
             for op, answer in self.nameless.items():
@@ -195,6 +287,7 @@ class Session:
                     answer.causes,
                     answer.line,
                     True,
+                    ran=came,
                 )
 
     def is_fused(self, group: Group) -> bool:

@@ -12,6 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from chipdrift.logs.errors import LogError
 from chipdrift.logs.scan import MAX_LINE
@@ -47,7 +48,16 @@ def chunks(path: Path, note: Note) -> Iterator[bytes]:
     Raises :class:`LogError` where there is no such file, it is a folder or empty, may not be read,
     or is packed in another way than gzip.
     """
-    blocks = _text(_unpacked(_blocks(path), note), note)
+    return _chunks(_opened(path), note)
+
+
+def chunks_of(file: BinaryIO, name: str, note: Note) -> Iterator[bytes]:
+    """As :func:`chunks`, of an open file or pipe, called ``name`` in errors."""
+    return _chunks(_blocks(file, name), note)
+
+
+def _chunks(source: Iterator[bytes], note: Note) -> Iterator[bytes]:
+    blocks = _text(_unpacked(source, note), note)
     first = next(blocks, b"")
     while first and len(first) < 4096 and (more := next(blocks, b"")):
         first += more
@@ -57,28 +67,31 @@ def chunks(path: Path, note: Note) -> Iterator[bytes]:
     return _lines(joined)
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _opened(path: Path) -> Iterator[bytes]:
     if path.is_dir():
         raise LogError(f"Log {path}: this is a folder. Give the path of one log file.")
     try:
         with path.open("rb") as file:
-            empty = True
-            while block := file.read(BLOCK):
-                if empty:
-                    for magic, (kind, command) in _PACKED.items():
-                        if block.startswith(magic):
-                            raise LogError(
-                                f"Log {path}: it is packed with {kind}, and chipdrift reads plain "
-                                f"text and gzip. Unpack it first ({command})."
-                            )
-                empty = False
-                yield block
+            yield from _blocks(file, str(path))
     except FileNotFoundError:
         raise LogError(f"Log {path}: no such file. Give the path of a log file.") from None
     except OSError as error:
         raise LogError(f"Log {path}: it cannot be read ({error.strerror}).") from error
-    if empty:
-        raise LogError(f"Log {path}: the file is empty. Was the log written at all?")
+
+
+def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
+    first = file.read(BLOCK)
+    if not first:
+        raise LogError(f"Log {name}: it is empty. Was the log written at all?")
+    for magic, (kind, command) in _PACKED.items():
+        if first.startswith(magic):
+            raise LogError(
+                f"Log {name}: it is packed with {kind}, and chipdrift reads plain text and gzip. "
+                f"Unpack it first ({command})."
+            )
+    yield first
+    while block := file.read(BLOCK):
+        yield block
 
 
 def _unpacked(blocks: Iterator[bytes], note: Note) -> Iterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import final
 
 from chipdrift.findings import Diagnosis, Finding
@@ -13,11 +14,15 @@ from chipdrift.report.figures import counted
 from chipdrift.report.finding import Finding as Sentence
 from chipdrift.report.network import Network, network
 from chipdrift.report.told import (
+    FLOAT,
     alike,
     at_the_output,
+    calm,
+    commanded,
     left_npu,
     mechanisms_of,
     pair_of,
+    stepped,
     where_from,
     where_they_part,
 )
@@ -42,7 +47,11 @@ class Part:
 @final
 @dataclass(frozen=True)
 class Case:
-    """One pair under one scheme. ``caution`` says why it may not fit the run it lies in."""
+    """One pair under one scheme. ``caution`` says why it may not fit the run it lies in.
+
+    ``same_command`` has for each finding the number of an earlier one with the same command;
+    ``calm`` is said before the finding numbered ``first_note``. ``stepped``: tensors are integers.
+    """
 
     anchor: str
     title: str
@@ -52,6 +61,10 @@ class Case:
     parts: tuple[Part, ...]
     parts_of: str
     findings: tuple[Finding, ...]
+    same_command: tuple[int | None, ...]
+    calm: str | None
+    first_note: int | None
+    stepped: bool
     nodes: Network
     notes: tuple[str, ...]
     caution: str | None
@@ -62,8 +75,9 @@ class Case:
 @final
 @dataclass(frozen=True)
 class Diagnosed:
-    """All of a run's diagnoses, those with the worst findings first.
+    """A run's diagnoses: targets before the float model, a chip's loss and bad findings first.
 
+    Cards and charts are in the same order, and of a pair both ways round the newer one is shown.
     ``fault`` says why they cannot be shown, where one of their files is broken.
     """
 
@@ -76,17 +90,47 @@ def diagnosed(
     matrix: Matrix, diagnoses: Sequence[Diagnosis], fault: str | None = None
 ) -> Diagnosed:
     """Lay the diagnoses out; ``fault`` is what went wrong when they were read."""
-    ordered = sorted(diagnoses, key=_badness)
-    cases = tuple(_case(matrix, number, found) for number, found in enumerate(ordered, 1))
-    return Diagnosed(cases, tuple(charts([d for d in diagnoses if not alike(d)])), fault)
+    ordered = shown(diagnoses)
+    left = {_pair(d): d for d in diagnoses if d not in ordered}
+    cases = tuple(
+        _case(matrix, number, found, left.get(_pair(found)))
+        for number, found in enumerate(ordered, 1)
+    )
+    return Diagnosed(cases, tuple(charts([d for d in ordered if not alike(d)])), fault)
+
+
+def shown(diagnoses: Sequence[Diagnosis]) -> list[Diagnosis]:
+    """Those that the report shows, in its order: of A against B and B against A the newer."""
+    newest: dict[tuple[str, frozenset[str]], Diagnosis] = {}
+    for diagnosis in diagnoses:
+        kept = newest.get(_pair(diagnosis))
+        if kept is None or _made(diagnosis) >= _made(kept):
+            newest[_pair(diagnosis)] = diagnosis
+    return sorted(newest.values(), key=_badness)
+
+
+def _pair(diagnosis: Diagnosis) -> tuple[str, frozenset[str]]:
+    return diagnosis.scheme, frozenset((diagnosis.a.target, diagnosis.b.target))
+
+
+def _made(diagnosis: Diagnosis) -> datetime:
+    try:
+        made = datetime.fromisoformat(diagnosis.created)
+    except ValueError:  # written by someone else: anything is newer
+        made = datetime.min
+    return made if made.tzinfo is not None else made.replace(tzinfo=UTC)
 
 
 def sentences(diagnoses: Sequence[Diagnosis]) -> list[Sentence]:
-    """What the head of the report says of them: each pair's worst finding, and a chip's loss."""
+    """What the head of the report says of them: a chip's loss first, each pair's worst finding."""
     found = []
-    for diagnosis in sorted(diagnoses, key=_badness)[:_SAID]:
+    for diagnosis in shown(diagnoses)[:_SAID]:
         worst = diagnosis.findings[0] if diagnosis.findings else None
         words = f"Diagnosed, {pair_of(diagnosis)}: "
+        if _is_chip(diagnosis):
+            words += f"{diagnosis.verdict.words.rstrip('.')}. Found: "
+        elif diagnosis.verdict.cause == "neither":
+            words += "no loss seen; "
         if worst is not None:
             more = len(diagnosis.findings) - 1
             words += worst.title.rstrip(".") + (
@@ -95,24 +139,31 @@ def sentences(diagnoses: Sequence[Diagnosis]) -> list[Sentence]:
         else:
             words += "identical to the bit" if alike(diagnosis) else "no finding"
         words += "."
-        if diagnosis.verdict.cause in ("chip", "both"):
-            words += f" {diagnosis.verdict.words}"
-        serious = worst is not None and worst.severity == "error"
+        serious = _is_chip(diagnosis) or (worst is not None and worst.severity == "error")
         found.append(Sentence("caution" if serious else "note", words, "diagnosis"))
     return found
 
 
-def _badness(diagnosis: Diagnosis) -> tuple[int, float, str]:
-    """Errors first, then by how much of the output differs."""
+def _is_chip(diagnosis: Diagnosis) -> bool:
+    return diagnosis.verdict.cause in ("chip", "both")
+
+
+def _badness(diagnosis: Diagnosis) -> tuple[bool, bool, int, float, str]:
+    """A chip's loss first, the float model last; then by severity and how much differs."""
     severity = min((_ORDER[f.severity] for f in diagnosis.findings), default=len(_ORDER))
     apart = max((o.distance.differing for o in diagnosis.outputs), default=0.0)
-    return severity, -apart, pair_of(diagnosis)
+    floating = diagnosis.b.target == FLOAT
+    return not _is_chip(diagnosis), floating, severity, -apart, pair_of(diagnosis)
 
 
-def _case(matrix: Matrix, number: int, diagnosis: Diagnosis) -> Case:
+def _case(matrix: Matrix, number: int, diagnosis: Diagnosis, older: Diagnosis | None) -> Case:
     caution = None
     if diagnosis.model_sha256 != matrix.model.sha256:
         caution = "Made of another model file than this run's: run chipdrift diagnose again."
+    made = diagnosis.created
+    if older is not None:
+        made += f", later than {older.a.target} against {older.b.target}, which is not shown"
+    severities = [finding.severity for finding in diagnosis.findings]
     return Case(
         anchor=f"diagnosis-{number}",
         title=pair_of(diagnosis),
@@ -126,11 +177,15 @@ def _case(matrix: Matrix, number: int, diagnosis: Diagnosis) -> Case:
         parts=_parts(diagnosis),
         parts_of=where_from(diagnosis),
         findings=diagnosis.findings,
+        same_command=tuple(commanded(diagnosis)),
+        calm=calm(diagnosis),
+        first_note=severities.index("note") + 1 if "note" in severities else None,
+        stepped=stepped(diagnosis),
         nodes=network(diagnosis),
         notes=diagnosis.notes,
         caution=caution,
         alike=alike(diagnosis),
-        made=diagnosis.created,
+        made=made,
     )
 
 

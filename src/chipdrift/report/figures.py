@@ -127,8 +127,11 @@ def listing(words: Sequence[str], most: int | None = None) -> str:
 
 
 def pieces(name: str) -> list[str]:
-    """Where a name may be cut, which can be a long path: behind ``/ : _ -``."""
-    return re.findall(r"[^/:_-]*[/:_-]|[^/:_-]+", name)
+    """Where a name may be cut, which can be a long path: behind ``/ : _ - .``.
+
+    A file's own ending stays with it.
+    """
+    return re.findall(r"(?:[^/:_.-]|\.(?=(?:toml|onnx)$))*[/:_.-]?", name)[:-1]
 
 
 def counted(count: int, noun: str) -> str:

@@ -39,6 +39,18 @@ def folded(name: str, width: int | None) -> str:
     return "\n".join(lines)
 
 
+def shortened(op: str, width: int) -> str:
+    """An op's name in at most ``width`` characters, the longest of its words cut first.
+
+    ``GlobalAveragePool`` is ``GlobAverPool`` in twelve.
+    """
+    words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[^A-Z]+|[A-Z]", op)
+    while sum(map(len, words)) > width and max(map(len, words)) > 1:
+        longest = max(range(len(words)), key=lambda i: len(words[i]))
+        words[longest] = words[longest][:-1]
+    return "".join(words)[:width]
+
+
 def command_lines(command: str, width: int) -> list[str]:
     r"""A shell command on lines of at most ``width`` characters that can be copied as they are.
 

@@ -18,6 +18,34 @@ def alike(diagnosis: Diagnosis) -> bool:
     return not any(a.distance.differing for a in (*diagnosis.activations, *diagnosis.outputs))
 
 
+def stepped(diagnosis: Diagnosis) -> bool:
+    """Whether its tensors are integers of a quantizer, so that distances are in steps (LSB)."""
+    tensors = (*diagnosis.activations, *diagnosis.outputs)
+    far = [*(a.distance for a in tensors), *(o.distance for o in diagnosis.own if o.distance)]
+    return not far or any(d.max_lsb is not None for d in far)
+
+
+def calm(diagnosis: Diagnosis) -> str | None:
+    """What is to be said before the first note where no accuracy is lost, or None."""
+    severities = {finding.severity for finding in diagnosis.findings}
+    if diagnosis.verdict.cause != "neither" or "note" not in severities or "error" in severities:
+        return None
+    return (
+        "No action is needed for accuracy, as far as these samples tell; the notes below say how "
+        "the two part."
+    )
+
+
+def commanded(diagnosis: Diagnosis) -> list[int | None]:
+    """For each finding the number (from 1) of an earlier one with the same command, or None."""
+    first: dict[str, int] = {}
+    found: list[int | None] = []
+    for number, finding in enumerate(diagnosis.findings, 1):
+        earlier = first.setdefault(finding.command, number) if finding.command else number
+        found.append(None if earlier == number else earlier)
+    return found
+
+
 def where_they_part(diagnosis: Diagnosis) -> str:
     """The first activation that differs, and the first node that does so by itself."""
     samples, own = counted(diagnosis.samples, "sample"), counted(diagnosis.own_samples, "sample")
@@ -28,7 +56,8 @@ def where_they_part(diagnosis: Diagnosis) -> str:
             f"Compared are {samples}. What a node adds itself is measured with the float model's "
             f"values, quantized, as its inputs ({own})."
         )
-    alone = f"run alone, fed with the same integers on both ({own})"
+    values = "integers" if stepped(diagnosis) else "values"
+    alone = f"run alone, fed with the same {values} on both ({own})"
     if diagnosis.first_layer is None:
         start = f"All activations of {samples} are identical; only the outputs differ"
     else:

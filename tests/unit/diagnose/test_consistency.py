@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -216,12 +219,114 @@ def test_a_target_that_refuses_is_recorded(saved: Any, capsys: Any) -> None:
     pytest.importorskip("onnxruntime_qnn")
     from rich.console import Console
 
-    found = check_consistency(saved("dense")[0], ["ort:cpu", "htp:sm8550"])
+    found = check_consistency(saved("dense")[0], ["ort:cpu", "htp:sm8550", "sim:ort-mlas"])
     refused = {asked.target: asked.refused for asked in found.targets}
     assert refused["ort:cpu"] is None and "FP16" in (refused["htp:sm8550"] or "")
-    assert not found.comparisons
+    assert {(c.a, c.b) for c in found.comparisons} == {("ort:cpu", "sim:ort-mlas")}
     print_consistency(found, Console(width=100))
     assert "gave no answers" in capsys.readouterr().out
+
+
+@pytest.mark.htp
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_fewer_than_two_answers_are_misuse(saved: Any, more: list[str]) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    with pytest.raises(ChipdriftError, match="htp computes no float32 graph") as raised:
+        check_consistency(saved("dense")[0], ["htp:sm8450", "htp:sm8550"])
+    message = str(raised.value)
+    assert "no target answered (htp:sm8450, htp:sm8550: " in message
+    assert "--scheme fp16" in message and "--calibration" in message and "\n" not in message
+    done = subprocess.run(
+        [
+            *(sys.executable, "-c", "from chipdrift.cli.main import main; main()"),
+            *("consistency", str(saved("dense")[0])),
+            *("--target", "ort:cpu,htp:sm8550", *more),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2 and not done.stdout
+    assert "only ort:cpu answered" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_targets_that_are_too_slow_get_another_hint(saved: Any) -> None:
+    """Not the hint for float32 graphs, which these targets do compute."""
+    with pytest.raises(ChipdriftError, match="no target answered") as raised:
+        check_consistency(saved("dense")[0], ["ort:cpu", "sim:ort-mlas"], timeout=0.001)
+    message = str(raised.value)
+    assert "float32 graph" not in message and "chipdrift outputs" in message
+
+
+def test_inputs_that_repeat_another_are_named(saved: Any, capsys: Any) -> None:
+    """Behind a Relu's quantizer the lowest value is zero; with signed inputs it is not."""
+    from rich.console import Console
+
+    model, data = saved("dense")
+    plain = check_consistency(model, ["ort:cpu", "sim:ort-mlas"])
+    assert plain.repeats == {"highest": "ones"}  # -1 to 1 where nothing is known
+    positive = data.with_name("positive.npz")
+    np.savez(positive, x=np.abs(np.load(data)["x"]) / 100)
+    found = check_consistency(
+        model, ["ort:cpu", "sim:ort-mlas"], scheme="w8a8", calibration=positive
+    )
+    assert found.repeats == {"lowest": "zeros", "highest": "ones"}
+    print_consistency(found, Console(width=80))
+    assert "lowest = zeros and highest = ones" in " ".join(capsys.readouterr().out.split())
+
+
+def test_the_table_has_each_inputs_bound_in_steps(saved: Any, capsys: Any) -> None:
+    from rich.console import Console
+
+    found = _asked(saved("image"), ["ort:cpu", "sim:hexagon-v69"])
+    for entry in found.comparisons:
+        assert entry.bound is not None and entry.bound_lsb is not None
+        if entry.distance.max_lsb:  # the same ratio of steps to numbers in both
+            steps = entry.distance.max_lsb / entry.distance.max_abs
+            assert entry.bound_lsb / entry.bound == pytest.approx(steps, rel=1e-4)
+    print_consistency(found, Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    row = next(line.split()[2:] for line in lines if line.startswith("rounding explains"))
+    bounds = {e.input: e.bound_lsb for e in found.comparisons}
+    made = [name for name in found.inputs if not name.startswith("sample")]
+    assert [int(word) for word in row[:-1]] == [round(bounds[name] or 0) for name in made]
+    assert any("in steps of its quantizer (LSB)" in line for line in lines)
+
+
+def test_a_float_models_table_is_in_its_own_unit(saved: Any, capsys: Any) -> None:
+    from rich.console import Console
+
+    found = check_consistency(saved("dense")[0], ["ort:cpu", "sim:ort-mlas"])
+    assert all(c.bound_lsb is None and c.bound is not None for c in found.comparisons)
+    print_consistency(found, Console(width=80))
+    text = capsys.readouterr().out
+    assert "in its own unit" in text and "LSB" not in text
+
+
+def test_the_printed_command_runs(saved: Any, tmp_path: Path) -> None:
+    """With samples it is a diagnosis as it stands; without, it says what is missing."""
+    model, data = saved("image")
+    kept = tmp_path / "a folder"
+    kept.mkdir()
+    model, data = model.rename(kept / model.name), data.rename(kept / data.name)
+    planted = _profile(tmp_path, '[accumulator]\nwidth = 16\noverflow = "saturate"\n')
+    asked = [
+        "consistency", str(model), "--scheme", "w8a8", "--calibration", str(data),
+        "--target", f"sim:hexagon-v69,{planted}",
+    ]  # fmt: skip
+    runner = CliRunner()
+    bare = runner.invoke(app, asked)
+    assert "--data DATA" in bare.stdout and "A diagnosis needs samples" in bare.stdout
+    seen = runner.invoke(app, [*asked, "--data", str(data)])
+    assert "DATA" not in seen.stdout
+    _, _, printed = seen.stdout.partition("$ ")
+    words = shlex.split(printed.replace("\\\n", " "))
+    assert words[:3] == ["chipdrift", "diagnose", str(model)]
+    done = runner.invoke(app, [*words[1:], "-o", str(tmp_path / "run"), "--limit", "4"])
+    assert done.exit_code == 0, done.output
+    assert f"w8a8: sim:hexagon-v69 against {planted}" in " ".join(done.stdout.split())
 
 
 def test_the_command(saved: Any, tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ Example: onnxruntime on x86 without VNNI adds pairs of uint8 x int8 products in 
 twice is 64770, and 32767 is the end. A product of 16-bit activations with 300 inputs may pass 32
 bits.
 
-Fix: weights of 7 bits (reduce_range), smaller weights for the channel named, 8-bit activations in
-this node, or a runtime with a wider accumulator; on x86 session.x64quantprecision=1.
+Fix: on a chip 16-bit activations where it sums those in a wider accumulator (measure it), or the
+node on the CPU; weights of 7 bits (reduce_range); with onnxruntime on x86
+session.x64quantprecision=1.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import overflow_remedy
 from chipdrift.errors import ModelError
 from chipdrift.findings import Finding
 from chipdrift.numerics.ops.conv import windows
@@ -85,6 +87,8 @@ def _finding(exam: Exam, width: int, listed: tuple[_Sums, ...], targets: list[st
     others = f", and {len(listed) - 1} other nodes come near theirs" if len(listed) > 1 else ""
     shares = ", ".join(f"{_times(worst.largest / 2 ** (w - 1))} of {w} bits" for w in _WIDTHS)
     known = [target in exam.case.profiles for target in targets]
+    nodes = tuple(sums.node for sums in listed)
+    fix, command = overflow_remedy(exam, nodes)
     basis = "its known rules" if all(known) else "32 bits, as no rules of it are known"
     return Finding(
         check="accumulator-near-limit",
@@ -94,12 +98,12 @@ def _finding(exam: Exam, width: int, listed: tuple[_Sums, ...], targets: list[st
         words=f"the largest is {worst.largest}: {shares}{others}. "
         + (f"{100 * worst.beyond:.2g} % of its sums pass the end. " if over else "")
         + f"Inputs at the ends of their range could reach {worst.possible}.",
-        nodes=tuple(sums.node for sums in listed),
+        nodes=nodes,
         targets=tuple(targets),
         experiment=f"exact sums of the integers that {exam.targets[0]} fed to each node in "
         f"{len(exam.tensors_a)} samples, set against {basis}",
-        fix="weights of 7 bits or smaller ones here, or a runtime with a wider accumulator"
-        + ("; on x86 session.x64quantprecision=1" if width == 16 else ""),
+        fix=fix if over else f"none yet; if it passes the end: {fix}",
+        command=command if over else None,
         weight=min(1.0, worst.beyond if over else 0.01),
     )
 

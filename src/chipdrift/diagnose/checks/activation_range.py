@@ -27,6 +27,7 @@ import numpy as np
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
+from chipdrift.diagnose.remedies import WIDE, more_bits
 from chipdrift.findings import Finding, Severity
 from chipdrift.records import Quantizer
 
@@ -83,7 +84,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             exam,
             clipped,
             f"The range of {worst.node}'s output clips",
-            "mse,percentile or more calibration samples",
+            "more calibration samples, or mse calibration (calibration in a scheme's TOML)",
             "warning",
             min(1.0, worst.share),
         )
@@ -93,7 +94,8 @@ def look(exam: Exam) -> Iterator[Finding]:
             exam,
             wasted,
             f"The range of {wasted[0].node}'s output is mostly unused",
-            "percentile calibration, or calibration data like the evaluation's",
+            "calibration data like the evaluation's, or percentile calibration (calibration in a "
+            "scheme's TOML)",
             "note",
             min(1.0, -np.log2(max(wasted[0].share, 1e-3)) / 8),
         )
@@ -103,6 +105,7 @@ def _finding(
     exam: Exam, found: Sequence[_Range], title: str, fix: str, severity: Severity, weight: float
 ) -> Finding:
     others = f", and of {len(found) - 1} others" if len(found) > 1 else ""
+    command = more_bits(exam)
     basis = "the float model's values" if exam.floats else "the heap at an end of the range"
     return Finding(
         check="activation-range",
@@ -112,9 +115,8 @@ def _finding(
         nodes=tuple(dict.fromkeys(r.node for r in found)),
         targets=exam.targets,
         experiment=f"{len(exam.tensors_a)} samples: the integers on {exam.targets[0]}, and {basis}",
-        fix=f"try {fix}; or 16-bit activations here",
-        command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8_pc,w8a16_pc "
-        f"--target {exam.targets[0]} -o runs/ranges",
+        fix=f"try {fix}" + (f", or 16-bit activations ({WIDE})" if command else ""),
+        command=command,
         weight=float(weight),
     )
 

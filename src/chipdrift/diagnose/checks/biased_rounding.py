@@ -10,8 +10,9 @@ its own, and a sum over many inputs adds them all. A tenth of a step in each lay
 
 Example: a target that cuts off instead of rounding (FLOOR) lies half a step low in every node.
 
-Fix: correct the bias (add the mean difference, in steps of the accumulator, to the node's bias),
-calibrate on this chip's numerics, or use 16-bit activations, whose step is 256 times smaller.
+Fix: none where nothing is lost. Else add the mean difference, in steps of the accumulator, to the
+node's bias in the model, use 16-bit activations, whose step is 256 times smaller (w8a16_pc), or
+keep the node on the CPU.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import numpy as np
 
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import NONE_NEEDED, WIDE, harmless, more_bits, on_cpu
 from chipdrift.diagnose.replay import Replay
 from chipdrift.findings import Finding, Own
 from chipdrift.numerics.profile import Profile
@@ -68,6 +70,9 @@ def look(exam: Exam) -> Iterator[Finding]:
         else f"In place it does not add up: {first:.2f} steps in the first half of the model, "
         f"{last:.2f} in the second."
     )
+    nodes = tuple(lean.own.node for lean in leans)
+    command = None if harmless(exam) else more_bits(exam)
+    wider = f", or use 16-bit activations ({WIDE})" if command else ""
     yield Finding(
         check="biased-rounding",
         severity="warning" if grows else "note",
@@ -75,14 +80,14 @@ def look(exam: Exam) -> Iterator[Finding]:
         words=f"on the same integers {b} lies {abs(worst.bias):.2f} steps "
         f"{'below' if low else 'above'} {a} on average, {worst.errors:.0f} standard errors from "
         f"none{_against_exact(exam, worst.own)}. {moved}",
-        nodes=tuple(lean.own.node for lean in leans),
+        nodes=nodes,
         targets=(a, b),
         experiment=f"each node cut out with its quantizers and fed with {a}'s integers on both, "
         f"{exam.diagnosis.own_samples} samples",
-        fix="add the mean difference to the node's bias for this chip, calibrate on its numerics, "
-        "or use 16-bit activations",
-        command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8,w8a16_pc "
-        f"--target {a},{b} -o runs/w8a16",
+        fix=NONE_NEEDED
+        if harmless(exam)
+        else f"add the mean difference to the node's bias for {b}{wider}, or {on_cpu(nodes)}",
+        command=command,
         weight=min(1.0, abs(worst.bias)),
     )
 

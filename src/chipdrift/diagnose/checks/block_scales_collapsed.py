@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam, Feed
+from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.diagnose.replay import Replay, flat
 from chipdrift.errors import ModelError
 from chipdrift.findings import Finding
@@ -75,8 +76,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             f"answers with a scale per block, {nearer:.3g} with one per channel",
             fix="quantize per channel for this chip: its scales are then chosen for what it "
             "computes",
-            command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme "
-            f"{exam.case.scheme},w4a16_pc,w8a16_pc --target {target} -o runs/per-channel",
+            command=matrix_command(exam, "w4a16_pc", "w8a16_pc"),
             weight=min(1.0, written),
         )
 

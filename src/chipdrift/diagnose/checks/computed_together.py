@@ -10,9 +10,8 @@ another target that keeps to the letter answers differently.
 Example: in float16 the simulated v69 computes a convolution and the Clip behind it in one: even the
 convolution's own output is then another than the convolution gives alone. v73 does not.
 
-Fix: none is needed where the loss is small. Else write the model as the target computes it (leave
-out what is between the two), or part them: make the tensor between them an output, or put them in
-different sessions.
+Fix: none where nothing is lost. Else part the nodes: make the tensor between them an output of the
+model, or keep one of them on the CPU.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import NONE_NEEDED, harmless
 from chipdrift.findings import Finding, Own
 from chipdrift.graph import Piece, cut_pieces
 from chipdrift.probe.ask import Asker, NoAnswerError
@@ -72,8 +72,10 @@ def look(exam: Exam) -> Iterator[Finding]:
             targets=(target,),
             experiment="each node cut out, fed with the values that reach it inside the model; "
             "then cut out with what stands before and behind it",
-            fix="write the model as the target computes it, or part the nodes (make the tensor "
-            "between them an output); no fix is needed where the loss is small",
+            fix=NONE_NEEDED
+            if harmless(exam)
+            else "part the nodes: make the tensor between them an output of the model, or keep "
+            "one of them on the CPU",
             weight=0.5 if quiet and _drifts(exam, first) else 0.1,
         )
 

@@ -2,7 +2,8 @@
 
 What it finds: products in which a target drops low accumulator bits, and in which that changes a
 large part of the outputs. Where the target's rules are known the node is computed with and without
-the drop; where they are not, the experiment's explanation of the node counts.
+the drop; where they are not, the experiment's explanation of the node counts. It is set against the
+difference at hand in this node, to B or to the float model: what is small against that is a note.
 
 Why it hurts: the bits that go are rounded by themselves, before the output's own rounding: outputs
 near the middle between two steps fall to the other side. Where the drop is coarser than the
@@ -11,8 +12,8 @@ output's step the answer is off by several steps, and the calibration knew nothi
 Example: Hexagon v69 keeps 3 bits below the output's step in 8 bits; with 16-bit activations it
 drops 8 bits of the sum, of the correction and of the bias, each by itself.
 
-Fix: a wider output range or 16-bit activations leave the dropped bits further below the step; keep
-the nodes named in another scheme, or calibrate on this chip's numerics.
+Fix: none where it is small against the difference at hand, or nothing is lost. Else 16-bit
+activations (w8a16_pc), or the nodes named on the CPU.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ import numpy as np
 
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import altered
+from chipdrift.diagnose.remedies import NONE_NEEDED, remedy
 from chipdrift.diagnose.replay import Replay
+from chipdrift.diagnose.wording import dropped
 from chipdrift.errors import ModelError
 from chipdrift.findings import Finding, Severity
 from chipdrift.metrics.intervals import wilson
@@ -39,6 +42,8 @@ Array = np.ndarray[Any, Any]
 # Two bits kept below the output's step move one output in eight by a step, three one in 16: what
 # chips do that were measured (Hexagon keeps 3 and 7). More than this is a drop that is too coarse.
 _LARGE = 0.15
+# Of the largest difference at the node in place: what is less is not why the two part there.
+_SMALL = 0.1
 _NONE = {"drop": 0, "keep": None, "parts": "together", "drop_rounding": "FLOOR"}
 
 
@@ -74,29 +79,38 @@ def look(exam: Exam) -> Iterator[Finding]:
             continue
         drops.sort(key=lambda d: (d.severity != "warning", -d.changed))
         worst = drops[0]
-        others = f", {len(drops) - 1} other nodes" if len(drops) > 1 else ""
-        steps = f", by up to {worst.steps:.3g} of {2**worst.bits} steps"
+        others = f" and {len(drops) - 1} other nodes" if len(drops) > 1 else ""
+        steps = f"up to {worst.steps:,.0f} of {2**worst.bits} steps"
+        apart = _apart(exam, worst.node)
+        small = bool(apart) and worst.steps < _SMALL * apart
+        nodes = tuple(drop.node for drop in drops)
+        fix, command = (NONE_NEEDED, None) if small else remedy(exam, "dropped_bits", nodes)
+        against = f", where the difference at this node is {apart:,.0f} steps" if apart else ""
         yield Finding(
             check="dropped-bits",
-            severity=worst.severity,
-            title=f"{target} drops accumulator bits that matter in {worst.node}{others}",
-            words=f"{worst.rule}: that changes {100 * worst.changed:.0f} % of {worst.node}'s "
-            f"outputs that do not clip{steps}",
-            nodes=tuple(drop.node for drop in drops),
+            severity="note" if small else worst.severity,
+            title=f"{target} drops bits in {worst.node}{others}: {steps}{against}"
+            if small
+            else f"{target} drops accumulator bits that matter in {worst.node}{others}",
+            words=f"{target} {worst.rule}: that changes {100 * worst.changed:.0f} % of "
+            f"{worst.node}'s outputs that do not clip, by {steps}{against}"
+            + (": something else makes it" if small else ""),
+            nodes=nodes,
             targets=(target,),
             experiment=f"each node computed with and without the drop under {profile.name}, on the "
             f"integers of {len(exam.tensors_a)} samples"
             if profile
             else "the rule by which the engine's answers become this target's",
-            fix="keep the nodes named in 16-bit activations, or widen their output's range"
-            if worst.bits <= 8
-            else "calibrate on this chip's numerics, or keep the nodes named on the CPU",
-            command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8,w8a16_pc "
-            f"--target {target} -o runs/w8a16"
-            if worst.bits <= 8
-            else None,
+            fix=fix,
+            command=command,
             weight=worst.changed,
         )
+
+
+def _apart(exam: Exam, node: str) -> float:
+    """The most steps by which the node parts in place, from B or from the float model; 0: none."""
+    seen = [a.distance for a in exam.diagnosis.activations if a.node == node]
+    return max((d.max_lsb or 0.0 for d in seen), default=0.0)
 
 
 def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
@@ -128,7 +142,7 @@ def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
         if mine is None or whole is None or not mine.size or mine.dtype.kind == "f":
             continue
         seen = _changed(mine, whole, spec.output)
-        yield _Drop(name, *seen, _rule(rules), spec.output.bits)
+        yield _Drop(name, *seen, dropped(rules.requantize), spec.output.bits)
 
 
 def _with(profile: Profile, rules: Rules, requantize: Record) -> Profile:
@@ -149,16 +163,6 @@ def _changed(mine: Array, other: Array, output: Quant) -> tuple[float, float, fl
         return 0.0, 0.0, 0.0
     count = int((steps > 0).sum())
     return count / steps.size, wilson(count, steps.size)[0], float(steps.max())
-
-
-def _rule(rules: Rules) -> str:
-    table = rules.requantize
-    parts = []
-    if table.drop:
-        parts.append(f"the lowest {table.drop} bits of the sum are dropped")
-    if table.keep is not None:
-        parts.append(f"{table.keep} bits below the output's step are kept")
-    return f"{' and '.join(parts)}, the rest {table.drop_rounding}"
 
 
 def _explained(exam: Exam, place: int) -> Iterator[_Drop]:

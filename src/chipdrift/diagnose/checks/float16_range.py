@@ -24,6 +24,7 @@ import numpy as np
 
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
+from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.findings import Finding
 
 Array = np.ndarray[Any, Any]
@@ -32,10 +33,6 @@ _LARGEST = 65504.0
 # Float16's least normal number. A tensor whose root mean square lies below has fewer bits than
 # float16 promises in most of its energy; single values below are normal (a Softmax has many).
 _SMALLEST = 2.0**-14
-_COMMAND = (
-    "chipdrift matrix MODEL --data DATA --calibration CAL --scheme fp16,w8a16_pc "
-    "--target {} -o runs/w8a16"
-)
 
 
 @dataclass(frozen=True)
@@ -65,6 +62,13 @@ def look(exam: Exam) -> Iterator[Finding]:
             yield from _overflow(exam, exam.targets[1], seen_b)
         yield from _underflow(exam, seen_a, seen_b)
     yield from _apart(exam, seen_a, seen_b)
+
+
+def _integers(exam: Exam) -> str | None:
+    """The command that tries integers, where the model computes in float16."""
+    if "float16" not in exam.program.dtypes.values():
+        return None
+    return matrix_command(exam, WIDE)
 
 
 def _floats(tensors: Sequence[Feed]) -> list[str]:
@@ -116,7 +120,7 @@ def _overflow(exam: Exam, target: str, seen: dict[str, _Seen]) -> Iterator[Findi
         experiment=f"every activation of {len(exam.tensors_a)} samples on {target}, in the order "
         "of the model",
         fix=f"scale down before {nodes[0]}, or keep it in float32, or use integers",
-        command=_COMMAND.format(target),
+        command=_integers(exam),
         weight=1.0 if harm else min(1.0, worst),
     )
 
@@ -144,7 +148,7 @@ def _underflow(exam: Exam, a: dict[str, _Seen], b: dict[str, _Seen]) -> Iterator
         targets=(target,),
         experiment=f"every activation of {len(exam.tensors_a)} samples on {target}",
         fix=f"scale up before {nodes[0]}, or keep it in float32, or use integers",
-        command=_COMMAND.format(target),
+        command=_integers(exam),
         weight=0.5,
     )
 
@@ -172,6 +176,6 @@ def _apart(exam: Exam, a: dict[str, _Seen], b: dict[str, _Seen]) -> Iterator[Fin
             f"{len(exam.tensors_a)} samples",
             fix=f"look at what {nodes[0]} reads on {target}: scale it down, or run the node in "
             "float32 or in integers",
-            command=_COMMAND.format(target),
+            command=_integers(exam),
             weight=1.0,
         )

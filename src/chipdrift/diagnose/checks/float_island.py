@@ -53,7 +53,5 @@ def look(exam: Exam) -> Iterator[Finding]:
             experiment="the model read node by node: which tensors have a quantizer",
             fix="quantize the tensors between these nodes, or fuse the nodes into one op that has "
             "an integer form",
-            command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8_pc "
-            f"--target {exam.targets[0]} -o runs/quantized",
             weight=min(1.0, work or 0.0),
         )

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 
 from chipdrift.chips import get_chip
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.diagnose.walk import float_islands, share
 from chipdrift.errors import UnknownNameError
 from chipdrift.findings import Finding
@@ -54,8 +55,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             fix="ship a quantized model to this chip (w8a16_pc comes nearest to float16)"
             if halves
             else "give these nodes quantizers: this chip has no float16 to run them in",
-            command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8_pc,w8a16_pc"
-            f" --target {target.name} -o runs/integers",
+            command=matrix_command(exam, WIDE) if halves else None,
             weight=min(1.0, work or len(left) / max(1, count)),
         )
 

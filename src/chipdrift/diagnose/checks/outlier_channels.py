@@ -26,6 +26,7 @@ import numpy as np
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import more_bits, per_channel
 from chipdrift.findings import Finding
 from chipdrift.targets.sim.weights import weight_axes
 
@@ -67,9 +68,8 @@ def look(exam: Exam) -> Iterator[Finding]:
             nodes=tuple(u.node for u in weights),
             targets=exam.targets,
             experiment="the largest weight of each output channel, read in the model",
-            fix="quantize the weights per channel (w8a8_pc)",
-            command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8,w8a8_pc "
-            f"--target {target} -o runs/per_channel",
+            fix="quantize the weights per channel",
+            command=per_channel(exam),
             weight=min(1.0, worst.share),
         )
     activations = sorted(_activations(exam), key=lambda u: -u.ratio)
@@ -88,8 +88,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             experiment=f"the span of each channel's integers on {target}, "
             f"{len(exam.tensors_a)} samples",
             fix="16-bit activations (w8a16_pc), or move the factor into the neighbours' weights",
-            command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a8,w8a16_pc "
-            f"--target {target} -o runs/w8a16",
+            command=more_bits(exam),
             weight=min(1.0, worst.share),
         )
 

@@ -25,6 +25,7 @@ import numpy as np
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.findings import Finding
 from chipdrift.records import Quantizer
 
@@ -106,8 +107,7 @@ def _missing(exam: Exam, node: str, op: str, lost: float, negative: bool, real: 
         targets=exam.targets[:1],
         experiment=f"the float model's values of this tensor on {_count(exam)}",
         fix="calibrate with samples prepared as in use, so that the range holds both signs",
-        command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme "
-        f"{exam.case.scheme} --target {exam.targets[0]} -o runs/calibrated",
+        command=matrix_command(exam, out="calibrated"),
         weight=min(1.0, lost),
     )
 

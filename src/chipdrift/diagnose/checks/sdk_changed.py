@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Finding
 from chipdrift.matrix import cell_outputs
@@ -108,8 +109,7 @@ def _since(exam: Exam, asker: Asker) -> Iterator[Finding]:
             targets=(target.name,),
             experiment=f"{count} of the run's samples asked again",
             fix="measure the run again with what is installed now",
-            command=f"chipdrift matrix MODEL --data DATA --scheme {exam.case.scheme} "
-            f"--target {target.name} -o runs/again",
+            command=matrix_command(exam, targets=(target.name,), out="again"),
             weight=min(1.0, share),
         )
 

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.diagnose.walk import Borders, borders_of, share
 from chipdrift.findings import Finding, Side
 
@@ -75,24 +76,35 @@ def _finding(
         "" if not work else (f" {100 * work:.1f} % of the model's multiply-accumulates go along.")
     )
     float16 = "float16" in exam.program.dtypes.values()
+    same = _same(exam, names)
+    fix = f"write {op} in a form that the NPU takes, or accept its time on the CPU"
+    if float16:
+        fix = f"quantize the model ({WIDE}): this target runs integers on the NPU"
+    elif same:
+        fix = f"none is needed for accuracy; for speed, write {op} in a form that the NPU takes"
     return Finding(
         check="silent-fallback",
-        severity="warning" if returns or heavy else "note",
+        severity="warning" if (returns or heavy) and not same else "note",
         title=f"{op} ran on the CPU of {where}: "
         + (names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others"),
-        words=f"{reason}. {_borders(borders)}{along} Nodes on the CPU in all: {counts}.",
+        words=f"{reason}. {_borders(borders)}{along} Nodes on the CPU in all: {counts}."
+        + (" Their answers are bit-identical on both targets." if same else ""),
         nodes=names,
         targets=targets,
         experiment="the runtime's own record of the processor that ran each node, kept in the run",
-        fix="quantize the model: this target runs integers on the NPU"
-        if float16
-        else f"write {op} in a form that the NPU takes, or accept its time on the CPU",
-        command=f"chipdrift matrix MODEL --data DATA --calibration CAL --scheme w8a16_pc "
-        f"--target {targets[0]} -o runs/w8a16"
-        if float16
-        else None,
+        fix=fix,
+        command=matrix_command(exam, WIDE) if float16 else None,
         weight=min(1.0, max(work or 0.0, borders.count / max(1, len(exam.program.steps)))),
     )
+
+
+def _same(exam: Exam, names: tuple[str, ...]) -> bool:
+    """Whether every one of the nodes, alone, gives the same bits on A and B."""
+    if exam.case.b is None:
+        return False
+    held = {name: own for own in exam.diagnosis.own for name in own.nodes}
+    distances = [held[name].distance if name in held else None for name in names]
+    return all(d is not None and d.differing == 0 for d in distances)
 
 
 def _borders(borders: Borders) -> str:

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import more_bits
 from chipdrift.findings import Finding
 from chipdrift.graph import Piece
 from chipdrift.numerics.tensors import OpSpec, Quant
@@ -81,7 +82,7 @@ def _coarse(exam: Exam, found: Mapping[str, Quant]) -> Finding:
         f"exp({step / 2:.4g})",
         fix="keep the scores in 16 bits, and write a mask as a small number, say -30, so that it "
         "does not set the range",
-        command=_command(exam),
+        command=more_bits(exam),
         weight=min(1.0, moved),
     )
 
@@ -97,7 +98,7 @@ def _swallowed(exam: Exam, name: str, spec: OpSpec, lost: float) -> Finding:
         targets=exam.targets[:1],
         experiment=f"the rows of this tensor on {exam.targets[0]}, summed up",
         fix="keep the probabilities in 16 bits",
-        command=_command(exam),
+        command=more_bits(exam),
         weight=min(1.0, lost),
     )
 
@@ -121,10 +122,3 @@ def _unsummed(exam: Exam, spec: OpSpec, piece: Piece | None) -> float | None:
             axis = -1
         away.append(np.abs(real.sum(axis=axis) - 1).reshape(-1))
     return float(np.concatenate(away).mean()) if away else None
-
-
-def _command(exam: Exam) -> str:
-    return (
-        f"chipdrift matrix MODEL --data DATA --calibration CAL --scheme {exam.case.scheme},"
-        f"w8a16_pc --target {exam.targets[0]} -o runs/w8a16"
-    )

@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Finding
 from chipdrift.matrix import cell_outputs
@@ -77,11 +78,15 @@ def look(exam: Exam) -> Iterator[Finding]:
         targets=tuple(name for name in (loss.worse, loss.better) if name in exam.targets),
         experiment=f"the paired test of the metric on the run's {loss.samples} samples",
         fix=f"measure some {loss.needed:,} samples; --dry-run tells how long that takes",
-        command="chipdrift matrix MODEL --data MORE --calibration CAL --scheme "
-        f"{exam.case.scheme} --target {','.join(t for t in exam.targets if t != 'float')} "
-        "-o runs/more --dry-run",
+        command=_command(exam),
         weight=min(1.0, loss.size),
     )
+
+
+def _command(exam: Exam) -> str | None:
+    """The run's own command on MORE data, as a plan."""
+    command = matrix_command(exam, out="more")
+    return command and command.replace("--data DATA", "--data MORE") + " --dry-run"
 
 
 def _losses(exam: Exam, info: MetricInfo) -> Iterator[_Loss]:

@@ -11,19 +11,24 @@ Example: LiteRT's two kernels divide the sum of an average pool differently; the
 rules of one of them to within a step.
 
 Fix: probe both targets (chipdrift probe) and give the profiles with --profile; where the node stays
-unexplained, compare it on a third target to see which of the two is unusual.
+unexplained, compare it on a third target to see which of the two is unusual. The probe does not
+cover float16 convolutions beyond 1x1: for nodes in float see computed-together first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterator, Sequence
 
 from chipdrift.diagnose.checks.layout import permuted
 from chipdrift.diagnose.exam import Exam
-from chipdrift.findings import Finding, Own
+from chipdrift.diagnose.remedies import NONE_NEEDED, WIDE, harmless, matrix_command, on_cpu
+from chipdrift.findings import Explanation, Finding, Own, Severity
 
 # A node of whose difference a smaller part is left counts as explained.
 _LEFT = 0.25
+# Below the least weight of computed-together, which stands before it.
+_BEHIND = 0.05
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -47,25 +52,79 @@ def look(exam: Exam) -> Iterator[Finding]:
     own, explanation = found[0]
     assert own.distance is not None
     others = len(found) - 1
+    severity: Severity = "warning" if own.distance.differing >= 0.01 else "note"
+    weight = _weight(exam, [o for o, _ in found])
+    if own.tensor in exam.anatomy.quantizers:
+        words, fix, command = _integers(exam, own, explanation)
+    else:
+        together = _together(exam, own)
+        words, fix, command = _floats(exam, own, together)
+        if together:  # that is the likelier reason, and is told first
+            severity, weight = "note", min(weight, _BEHIND)
+    yield Finding(
+        check="unexplained",
+        severity=severity,
+        title=f"{own.node} ({own.op}) differs by itself, and why is not known"
+        + (f"; {others} more" if others else ""),
+        words=words,
+        nodes=tuple(o.node for o, _ in found),
+        targets=(a, b),
+        experiment=f"each node cut out, fed with {a}'s values on both",
+        fix=fix,
+        command=command,
+        weight=weight,
+    )
+
+
+def _integers(exam: Exam, own: Own, explanation: Explanation | None) -> tuple[str, str, str | None]:
+    """What is said of a node of integers, what to do, and the command."""
+    assert own.distance is not None
     reason = "it was not among those that were tried, the worst first"
     if explanation is not None:
         left = f"{100 * explanation.unexplained:.0f} % of the difference is left"
         reason = explanation.words or left
-    yield Finding(
-        check="unexplained",
-        severity="warning" if own.distance.differing >= 0.01 else "note",
-        title=f"{own.node} ({own.op}) differs by itself, and why is not known"
-        + (f"; {others} more" if others else ""),
-        words=f"{100 * own.distance.differing:.2f} % of its values part on the same integers"
-        + (f", by at most {own.distance.max_lsb:.0f} LSB" if own.distance.max_lsb else "")
-        + f": {reason}.",
-        nodes=tuple(o.node for o, _ in found),
-        targets=(a, b),
-        experiment=f"each node cut out with its quantizers, fed with {a}'s integers on both",
-        fix="probe both targets and give their profiles with --profile",
-        command=f"chipdrift probe {a} -o a.toml",
-        weight=_weight(exam, [o for o, _ in found]),
+    most = f", by at most {own.distance.max_lsb:.0f} LSB" if own.distance.max_lsb else ""
+    words = f"{100 * own.distance.differing:.2f} % of its values part on the same integers{most}"
+    probe = "probe both targets and give their profiles with --profile"
+    return (
+        f"{words}: {reason}.",
+        f"{NONE_NEEDED}; to learn the rule, {probe}" if harmless(exam) else probe,
+        f"chipdrift probe {shlex.quote(exam.targets[0])} -o a.toml",
     )
+
+
+def _floats(exam: Exam, own: Own, together: Sequence[str]) -> tuple[str, str, str | None]:
+    """What is said of a node in float, which no rule of integers is about."""
+    assert own.distance is not None
+    reason = "the engine has no rules for this op in float"
+    if own.op in ("Conv", "ConvTranspose"):
+        reason = "the probe does not cover float16 convolutions beyond 1x1, so no profile tells"
+    words = (
+        f"{100 * own.distance.differing:.2f} % of its values part on the same values, by at most "
+        f"{own.distance.max_abs:.3g}: {reason}"
+    )
+    if together:
+        joined = f"{' and '.join(together[:2])} {'is' if len(together) == 1 else 'are'}"
+        words += f". {joined} computed together with neighbours, which explains a difference"
+    if harmless(exam):
+        return f"{words}.", NONE_NEEDED, None
+    if together:
+        return f"{words}.", "see computed-together", None
+    return (
+        f"{words}.",
+        f"{on_cpu([own.node])}, or use integers ({WIDE})",
+        matrix_command(exam, WIDE),
+    )
+
+
+def _together(exam: Exam, own: Own) -> list[str]:
+    """The node and those beside it, as far as a target computes them with their neighbours."""
+    return [
+        other.node
+        for other in exam.diagnosis.own
+        if False in (other.in_place_a, other.in_place_b)
+        and (other.node == own.node or other.tensor in own.inputs or own.tensor in other.inputs)
+    ]
 
 
 def _weight(exam: Exam, found: list[Own]) -> float:

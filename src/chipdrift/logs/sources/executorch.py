@@ -54,6 +54,13 @@ SOURCE = Source(
         ),
         form(
             Fact.ERROR,
+            b"Fail to compile QNN graph",
+            rb"(?P<text>Fail to compile QNN graph.*)",
+            "pytorch/executorch backends/qualcomm/runtime",
+            stops="session",
+        ),
+        form(
+            Fact.ERROR,
             b"[ERROR] [Qnn ExecuTorch]",
             rb"\[ERROR\] \[Qnn ExecuTorch\]:\s*(?P<text>.*\S)",
             "microsoft/T-MAC issue 102",

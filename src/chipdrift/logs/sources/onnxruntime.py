@@ -18,10 +18,16 @@ SOURCE = Source(
             "onnxruntime core/session/inference_session.cc; seen with 1.31",
         ),
         form(
+            Fact.READY,
+            b"] Session successfully initialized.",
+            rb"\] Session successfully initialized\.",
+            "onnxruntime core/session/inference_session.cc; seen with 1.31",
+        ),
+        form(
             Fact.PLACES,
             b"placed on [",
-            rb"(?:All nodes (?:have been )?|Node\(s\) )placed on \[(?P<provider>[^\]]+)\]\."
-            rb"(?: Number of nodes: (?P<nodes>\d+))?",
+            rb"(?:(?P<all>All nodes )(?:have been )?|Node\(s\) )placed on "
+            rb"\[(?P<provider>[^\]]+)\]\.(?: Number of nodes: (?P<nodes>\d+))?",
             _STATE,
         ),
         form(
@@ -42,6 +48,7 @@ SOURCE = Source(
             rb"(?P<text>Node '(?P<node>[^']*)' OpType:\w+ with domain:\S+ was inserted using the "
             rb"NHWC format as requested by \w+, but was not selected by that EP\.)",
             "microsoft/onnxruntime issue 21848; seen with 1.31",
+            stops="session",
         ),
         form(
             Fact.ERROR,
@@ -49,6 +56,14 @@ SOURCE = Source(
             rb"(?P<text>This session contains graph nodes that are assigned to the default CPU EP"
             rb".*)",
             "microsoft/onnxruntime issue 26845; seen with 1.31",
+            stops="session",
+        ),
+        form(
+            Fact.ERROR,
+            b"Non-zero status code returned while running ",
+            rb"(?P<text>Non-zero status code returned while running .*\S)",
+            "onnxruntime core/framework/sequential_executor.cc; seen with 1.31",
+            stops="run",
         ),
         form(
             Fact.ERROR,
@@ -67,6 +82,7 @@ SOURCE = Source(
             b"[ONNXRuntimeError]",
             rb"\[ONNXRuntimeError\] : \d+ : \w+ : (?P<text>.*\S)",
             "onnxruntime's exceptions in Python; seen with 1.31",
+            stops="either",
         ),
         form(
             Fact.NOTHING,
@@ -111,7 +127,6 @@ SOURCE = Source(
         b"] Flush-to-zero and denormal-as-zero ",
         b"] Creating and using per session threadpools",
         b"] Dynamic block base set ",
-        b"] Session successfully initialized.",
         b"] Adding default CPU execution provider.",
         b"] Begin execution",
         b"] Size of execution plan ",

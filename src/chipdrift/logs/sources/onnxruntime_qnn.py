@@ -17,6 +17,12 @@ SOURCE = Source(
     title="onnxruntime's QNN provider",
     forms=(
         form(
+            Fact.SETUP,
+            b"] Creating QNN EP",
+            rb"\] Creating QNN EP",
+            "onnxruntime-qnn qnn_provider_factory.cc; seen with 2.7.0",
+        ),
+        form(
             Fact.VERDICT,
             b"Validation ",
             rb"Validation (?P<verdict>PASSED|FAILED) for (?P<count>\d+) nodes in "
@@ -105,12 +111,14 @@ SOURCE = Source(
             b"Failed to finalize QNN graph",
             rb"(?P<text>Failed to finalize QNN graph.*\S)",
             _MODEL,
+            stops="session",
         ),
         form(
             Fact.ERROR,
             b"QNN graph execute error",
             rb"(?P<text>(?:NPU crashed\. SSR detected\. Caused )?QNN graph execute error.*\S)",
             _MODEL,
+            stops="run",
         ),
         form(
             Fact.ERROR,
@@ -123,6 +131,7 @@ SOURCE = Source(
             b"Qnn CPU backend is loaded",
             rb"(?P<text>Qnn CPU backend is loaded.*\S)",
             _EP,
+            stops="session",
         ),
         form(
             Fact.ERROR,
@@ -155,7 +164,6 @@ SOURCE = Source(
         b"] Backend setup already!",
         b"] Created Qnn graph: ",
         b"] Compose Qnn Graph.",
-        b"] Creating QNN EP",
         b"] LoadBackend succeed.",
         b"] CreateDevice succeed.",
         b"] FinalizeGraphs started.",

@@ -95,6 +95,13 @@ SOURCE = Source(
         ),
         form(
             Fact.ERROR,
+            b"Failed to finalize graph (id",
+            rb"(?P<text>Failed to finalize graph \(id.*\S)",
+            "pytorch/executorch issue 1430, microsoft/onnxruntime issue 24876",
+            stops="session",
+        ),
+        form(
+            Fact.ERROR,
             b"<E> ",
             rb"(?:Qnn\w+|\]:?|\[E\]|\s)\s*<E> +(?P<text>.*\S)",
             f"{_SEEN}; pytorch/executorch issue 9084",

@@ -68,6 +68,7 @@ SOURCE = Source(
             b"SNPE build failed",
             rb"(?P<text>SNPE build failed: .*\S)",
             "gesanqiu/Chinese_MobileBert_on_SNPE issue 1",
+            stops="session",
         ),
         form(
             Fact.ERROR,
