@@ -83,6 +83,16 @@ def diagnose(
             subject, data, calibration, scheme, target, against, metric, shape, limit, out, timeout
         )
         data = None
+    else:
+        ignored = {
+            "--calibration": calibration, "--metric": metric, "--shape": shape, "--limit": limit,
+        }  # fmt: skip
+        given = [name for name, value in ignored.items() if value]
+        if given:
+            raise ChipdriftError(
+                f"Run {subject}: {', '.join(given)} can be given for a model only; the run has its "
+                "own. Name the model in the run's place to measure it anew."
+            )
     diagnosis = run_diagnosis(
         folder,
         scheme=scheme,
@@ -161,6 +171,8 @@ def _measure(
             f"Model {model}: a diagnosis of a model needs {', '.join(missing)}. Give them, or name "
             "a run folder in the model's place."
         )
+    if "," in (scheme or ""):
+        raise ChipdriftError(f"--scheme {scheme}: a diagnosis is of one scheme. Give one.")
     from chipdrift.matrix import run_matrix
 
     targets = [name for name in (target, against) if name is not None and name != "float"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,13 +78,49 @@ def make_case(
         raise UnknownNameError.of(
             "target", min(unused), [a_name, b_name], "A profile is given for one of the two."
         )
+    for side in filter(None, (a, b)):
+        _check_same(run, scheme, side)
+    return Case(run, scheme, a, b, _model(run, scheme), known, among)
+
+
+def _model(run: Reopened, scheme: str) -> bytes:
+    """The scheme's model file, if it is still the one that was measured."""
     file = run.files.get(scheme)
-    if file is None or not file.exists():
+    if file is None or not file.is_file():
         raise RunError(
-            f"Run {folder}: its model file of {scheme} is gone. Run the same chipdrift matrix "
+            f"Run {run.folder}: its model file of {scheme} is gone. Run the same chipdrift matrix "
             "command again."
         )
-    return Case(run, scheme, a, b, file.read_bytes(), known, among)
+    data = file.read_bytes()
+    wanted = next(s.model_sha256 for s in run.matrix.schemes if s.name == scheme)
+    if wanted is not None and hashlib.sha256(data).hexdigest() != wanted:
+        raise RunError(
+            f"Run {run.folder}: {file.name} is not the model that was measured under {scheme} (its "
+            "sha256 is another). Delete it and run the same chipdrift matrix command again."
+        )
+    return data
+
+
+def _check_same(run: Reopened, scheme: str, target: Target) -> None:
+    """Refuse a target that is another than the one that was measured: profile, SDK, runtime."""
+    cells = run.matrix.cells
+    cell = next((c for c in cells if (c.scheme, c.target) == (scheme, target.name)), None)
+    if cell is None or cell.status != "ok":
+        return
+    then = {**cell.options, **cell.versions}
+    now = {**target.options, **target.versions}
+    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
+    if changed:
+        key = changed[0]
+        raise RunError(
+            f"Run {run.folder}: {target.name} is no longer what was measured ({key} was "
+            f"{_brief(then.get(key))}, is {_brief(now.get(key))}). Run the same chipdrift matrix "
+            "command again: it measures what changed."
+        )
+
+
+def _brief(value: str | None) -> str:
+    return "absent" if value is None else value if len(value) <= 24 else f"{value[:16]}..."
 
 
 def _check_names(

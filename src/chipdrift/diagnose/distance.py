@@ -78,8 +78,7 @@ class Tally:
         x, y = a.astype(np.float64), b.astype(np.float64)
         with np.errstate(invalid="ignore"):
             noise = np.where(same, 0.0, y - x)
-        noise = np.where(np.isfinite(noise), noise, np.finfo(np.float32).max)
-        self._power(np.where(np.isfinite(x), x, 0.0), noise)
+        self._power(x, noise)
 
     def _integers(self, values: Array) -> Array:
         if values.dtype.kind != "f":
@@ -99,6 +98,10 @@ class Tally:
         return real
 
     def _power(self, real: Array, noise: Array) -> None:
+        """NaN and infinity on one side alone are noise beyond any signal."""
+        huge = float(np.finfo(np.float32).max)
+        real = np.where(np.isfinite(real), real, 0.0)
+        noise = np.where(np.isfinite(noise), noise, huge)
         self._signal += float(np.square(real).sum())
         self._noise += float(np.square(noise).sum())
         self._largest = max(self._largest, float(np.abs(noise).max()))

@@ -23,10 +23,15 @@ Array = np.ndarray[Any, Any]
 def float_tensors(case: Case, feeds: Sequence[Feed]) -> Iterator[Feed]:
     """For each sample what the float model holds where the quantized one holds integers."""
     file = case.run.baseline
-    if file is None or not file.exists() or case.run.matrix.baseline.scheme == case.scheme:
+    if file is None or case.run.matrix.baseline.scheme == case.scheme:
         raise RunError(
             f"Run {case.run.folder}: it has no float model to compare with. Give --against another "
             "target."
+        )
+    if not file.is_file():
+        raise RunError(
+            f"Run {case.run.folder}: its float model's file, {file.name}, is gone. Run the same "
+            "chipdrift matrix command again."
         )
     data = file.read_bytes()
     whole, twins = dissect(data), float_twins(case.model, data)
@@ -37,11 +42,13 @@ def float_tensors(case: Case, feeds: Sequence[Feed]) -> Iterator[Feed]:
             yield {**{q: held[t] for q, t in twins.items() if t in held}, **finals}
 
 
-def own_against_float(anatomy: Anatomy, drift: Drift, alone: Alone) -> list[Own]:
+def own_against_float(
+    anatomy: Anatomy, drift: Drift, feeds: Sequence[Feed], alone: Alone
+) -> list[Own]:
     """What each piece adds when it is fed with the float model's values, quantized."""
     fed = []
-    for kept in drift.kept_b:
-        entry = {}
+    for feed, kept in zip(feeds, drift.kept_b, strict=False):
+        entry = dict(feed)
         for name, values in kept.items():
             quantizer = anatomy.quantizers.get(name)
             if values.dtype.kind == "f" and quantizer is not None and len(quantizer.scale) == 1:
@@ -76,5 +83,5 @@ def quantized(values: Array, quantizer: Quantizer) -> Array:
     """Real values as integers of the quantizer's type: HALF_EVEN, clipped to its range."""
     low, high = range_of(quantizer.dtype)
     steps = np.rint(values.astype(np.float64) / quantizer.scale[0]) + quantizer.zero_point[0]
-    whole: Array = np.clip(steps, low, high).astype(quantizer.dtype)
-    return whole
+    steps = np.nan_to_num(np.asarray(steps), nan=float(quantizer.zero_point[0]))
+    return np.asarray(np.clip(steps, low, high), quantizer.dtype)

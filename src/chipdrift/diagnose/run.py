@@ -19,7 +19,7 @@ from chipdrift.diagnose.drift import Alone, Feed, measure_own
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.experiments import explain_pieces
 from chipdrift.diagnose.explorer import write_node_data
-from chipdrift.diagnose.files import write_diagnosis
+from chipdrift.diagnose.files import check_writable, write_diagnosis
 from chipdrift.diagnose.floating import own_against_float
 from chipdrift.diagnose.verdict import give_verdict
 from chipdrift.diagnose.watch import Watching, watch
@@ -53,6 +53,7 @@ def run_diagnosis(
     """
     started = time.monotonic()
     case = make_case(run, scheme, target, against, data, profiles or {})
+    check_writable(case.run.folder)
     anatomy = dissect(case.model)
     chosen, words = choose_samples(case, samples)
     with ExitStack() as stack:
@@ -182,7 +183,7 @@ def _look(
     drift = seen.drift
     if on_b is None:
         tell("every node alone")
-        return _Seen(seen, own_against_float(anatomy, drift, on_a))
+        return _Seen(seen, own_against_float(anatomy, drift, feeds, on_a))
     tell("every node alone, on the same integers")
     own, made_a, made_b = measure_own(anatomy, drift, feeds, on_a, on_b)
     explained = explain_pieces(

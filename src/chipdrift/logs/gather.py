@@ -115,8 +115,8 @@ class Gathered:
                 self.settle()
             session = self._sessions[stream] = Session(line=line)
         if fact is Fact.SESSION:
-            self._settle(session)
             self._sessions[stream] = session.next(line)
+            self._settle(session)
         elif fact is Fact.SETUP:
             session.upcoming = Tally()
         elif fact is Fact.READY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 from chipdrift.logs.findings import ChipLine, Fallback, LogFindings, LogSession
 from chipdrift.logs.page import ROWS, Page, counted, listed
@@ -53,8 +54,8 @@ def print_failures(page: Page, findings: LogFindings) -> None:
     """Sessions that did not come to be, and inferences that failed."""
     several = len(findings.sessions) > 1
     said = []
-    for number, session in enumerate(findings.sessions, 1):
-        for failure in session.failures:
+    for kind, (number, session) in product(_FAILED, enumerate(findings.sessions, 1)):
+        for failure in (failure for failure in session.failures if failure.kind == kind):
             words = _FAILED[failure.kind]
             if several and failure.kind == "session":
                 words = f"Session {number} of {len(findings.sessions)} did not come to be"

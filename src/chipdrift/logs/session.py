@@ -108,7 +108,7 @@ class Session:
 
     def next(self, line: int) -> Session:
         """The session that starts at ``line``, with the chip that was named for it."""
-        chips = self.upcoming
+        chips, self.upcoming = self.upcoming, None
         if chips is None:
             chips = Tally() if self.says_something else self.chips
         return Session(line=line, started=True, chips=chips)

@@ -85,15 +85,14 @@ def _trouble(trouble: Trouble) -> tuple[str, ...]:
 
 def _placement(page: Page, findings: LogFindings) -> None:
     counts: dict[str, int] = {}
-    nowhere = {fall.node for fall in findings.fallbacks if not fall.ran}
-    nowhere -= {fall.node for fall in findings.fallbacks if fall.ran}
-    refused = 0
+    ran = {fall.node for fall in findings.fallbacks if fall.ran}
+    ran -= {place.node for place in findings.placements if place.how == "placed"}
+    nowhere = {fall.node for fall in findings.fallbacks if not fall.ran} - ran
+    refused = sum(session.refused for session in findings.sessions)
     for place in findings.placements:
         if place.op in CONVERSIONS or not place.node:
             continue
-        if place.how == "refused" and place.node in nowhere:
-            refused += 1
-        else:
+        if place.how != "refused" or place.node not in nowhere:
             counts[place.provider] = counts.get(place.provider, 0) + 1
     devices: dict[str, set[str | None]] = {}
     for place in findings.placements:
@@ -179,7 +178,7 @@ def _model(page: Page, findings: LogFindings) -> None:
     if join is None:
         return
     total = len(join.named) + len(join.silent)
-    if not join.named and not join.strangers and not join.added:
+    if False:
         counts = any(taken.nodes or taken.partitions for taken in findings.delegations)
         only = ", it only counts them" if counts else ""
         page.section(f"Model {join.model}: this log names no nodes{only}")

@@ -104,7 +104,7 @@ def lsb_of(a: Answers, b: Answers) -> Lsb | None:
     parts = [
         (lsb_between(integers, b.integers[name]), integers.size)
         for name, integers in a.integers.items()
-        if name in b.integers
+        if name in b.integers and integers.size
     ]
     if not parts:
         return None

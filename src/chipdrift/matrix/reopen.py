@@ -72,6 +72,11 @@ def reopen(folder: str | Path, data: str | Path | None = None) -> Reopened:
     with Store.read(place) as store, store.understood():
         origin, keys = store.fact("origin"), store.fact("samples")
     source = data if data is not None else (origin or {}).get("data")
+    if keys is None:
+        raise RunError(
+            f"Run {folder}: its store does not say what was measured. Run the same chipdrift "
+            "matrix command again; nothing that is there is measured twice."
+        )
     if source is None:
         raise RunError(
             f"Run {folder}: it does not say where its samples came from (an earlier chipdrift made "
@@ -81,11 +86,19 @@ def reopen(folder: str | Path, data: str | Path | None = None) -> Reopened:
     try:
         samples = load_data(source, matrix.model.inputs, limit)
     except ChipdriftError as error:
-        raise RunError(f"Run {folder}: its samples cannot be read again: {error}") from error
+        raise RunError(
+            f"Run {folder}: its samples cannot be read again: {error} If they have moved, say "
+            "where they are with --data."
+        ) from error
     if list(samples.keys) != keys:
         raise RunError(
             f"Run {folder}: {source} does not hold the {len(keys)} samples that the run was "
             "measured on. Name the right ones with --data."
+        )
+    if samples.info().sha256 != matrix.data.sha256:
+        raise RunError(
+            f"Run {folder}: {source} holds the samples that the run was measured on, but other "
+            "labels. Name the right ones with --data, or measure again."
         )
     files = {s.name: place / s.file for s in matrix.schemes if s.file is not None}
     held = (origin or {}).get("baseline")

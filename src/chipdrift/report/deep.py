@@ -119,7 +119,11 @@ def _legend(diagnosis: Diagnosis, shown: Sequence[Activation]) -> str:
     )
     floating = diagnosis.b.target == FLOAT
     fed = "the float model's" if floating else f"those of {diagnosis.a.target}"
-    also = ", and the SQNR of that" if floating else ""
+    also = (
+        "; own SQNR: what that leaves. Both SQNR count the rounding to integers, too"
+        if floating
+        else ""
+    )
     return (
         f"{how} SQNR: the power of A's signal over that of the difference; 40 dB is a difference "
         f"of 1 % of A's signal, so A and B exchanged give another figure. own: share of "

@@ -130,7 +130,7 @@ def sentences(diagnoses: Sequence[Diagnosis]) -> list[Sentence]:
         if _is_chip(diagnosis):
             words += f"{diagnosis.verdict.words.rstrip('.')}. Found: "
         elif diagnosis.verdict.cause == "neither":
-            words += "no loss seen; "
+            words += "no loss seen. " if worst is not None else "no loss seen; "
         if worst is not None:
             more = len(diagnosis.findings) - 1
             words += worst.title.rstrip(".") + (

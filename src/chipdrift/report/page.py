@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from chipdrift.errors import RunError
 from chipdrift.findings import Diagnosis
 from chipdrift.records import Matrix
 
@@ -22,12 +21,8 @@ def write_report(folder: str | Path) -> Path:
     from chipdrift.store import Store
 
     matrix = read_matrix(folder)
-    diagnoses: list[Diagnosis] = []
-    fault = None
-    try:
-        diagnoses = read_diagnoses(folder)
-    except RunError as error:  # what was measured is shown all the same
-        fault = str(error)
+    diagnoses, faults = read_diagnoses(folder)
+    fault = " ".join(faults) or None  # what was measured is shown all the same
     with Store.read(Path(folder)) as store:
         keys = store.fact("samples") or []
         pictures = {}

@@ -109,14 +109,14 @@ def test_onnxruntime() -> None:
     assert [(f.node, f.op) for f in found.placements] == [("/up/Resize", "Resize")]
     taken = {(d.provider, d.nodes, d.total, d.partitions) for d in found.delegations}
     assert taken == {
-        ("CPUExecutionProvider", 57, None, None),
+        ("CPUExecutionProvider", 57, 57, None),
         ("CPUExecutionProvider", 1, None, None),
         ("NnapiExecutionProvider", None, None, 2),
         ("NnapiExecutionProvider", 61, 66, 2),
     }
     assert [f.name for f in found.fusions] == ["GeluFusionL2"]
     errors = [(t.node, t.line) for t in found.troubles if t.severity == "error"]
-    assert errors == [(None, 12), (None, 13), ("Conv_7", 14), (None, 15), (None, 16)]
+    assert errors == [(None, 12), (None, 13), ("Conv_7", 14), (None, 15), (None, 16), (None, 18)]
 
 
 def test_onnxruntime_qnn() -> None:
@@ -173,7 +173,10 @@ def test_executorch() -> None:
     ]
     assert [(p.op, p.processor) for p in found.placements] == [("aten.conv2d.default", "npu")]
     assert {(c.field, c.value) for c in found.chips} == {("soc_model", "57"), ("arch", "75")}
-    assert len([t for t in found.troubles if t.severity == "error"]) == 5
+    assert len([t for t in found.troubles if t.severity == "error"]) == 6
+    (session,) = found.sessions
+    assert session.failed is not None
+    assert (session.failed.text, session.failed.line) == ("Fail to compile QNN graph", 10)
 
 
 def test_litert() -> None:

@@ -26,31 +26,74 @@ def test_the_worst_comes_first(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Non
     out = shown(cli, DATA / "ort_qnn_fp16_sm7550.log", monkeypatch)
     order = [
         "ort_qnn_fp16_sm7550.log",
-        "12 nodes left the NPU",
+        "No session came to be: Node 'conv_token_1' OpType:Conv",
+        "was not selected by that EP. (line 624)",
+        "12 nodes refused",
         "2 Conv, 1 Relu, 1 Clip",
         "Failed to add node.",
         "because: The SocModel doesn't support FP16",
-        "1 error beside these",
-        "NHWC format",
-        "warnings",
+        "chipdrift checks fp16-not-on-chip",
+        "24 warnings",
         "Where nodes are",
+        "12  nowhere: refused, and the session failed",
         "have a form that chipdrift does not know",
     ]
+    out = " ".join(out.split()).replace("12 nowhere", "12  nowhere")
     places = [out.find(words) for words in order]
     assert -1 not in places, order[places.index(-1)]
     assert places == sorted(places)
+    # What was refused ran nowhere, and the error at the head is no other one beside it.
+    assert "left the NPU" not in out
+    assert "beside these" not in out
+    assert "CPUExecutionProvider (" not in out
 
 
-def test_nothing_fell_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    out = shown(cli, DATA / "qnn_profile_sm8450.csv", monkeypatch)
+def test_nothing_fell_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "all.log"
+    path.write_text(
+        "[V:onnxruntime:, q.cc:1 Log] Validation PASSED for 1 nodes in NodeUnit (Conv) :\n"
+        "\tOperator type: Conv Node name: conv Node index: 3\n"
+        "[V:onnxruntime:, s.cc:1 V] All nodes placed on [QNNExecutionProvider]. "
+        "Number of nodes: 1\n"
+    )
+    out = shown(cli, path, monkeypatch)
     assert "No node left the NPU, as far as the log says." in out
+    assert "cannot say" not in out
+
+
+def npu_only(path: Path) -> Path:
+    """onnxruntime's profile without the events of the CPU, as of a run in the NPU alone."""
+    events = json.loads((DATA / "ort_profile_sm8450.json").read_bytes())
+    kept = [e for e in events if e.get("args", {}).get("provider") != "CPUExecutionProvider"]
+    assert len(kept) < len(events)
+    path.write_text("[\n" + ",\n".join(json.dumps(e, separators=(",", ":")) for e in kept) + "\n]")
+    return path
+
+
+def test_what_lists_only_the_npu_does_not_say_that_nothing_fell(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    profile = npu_only(tmp_path / "profile.json")
+    texts = DATA / "forms" / "qnn_profile.log"
+    for path in (DATA / "qnn_profile_sm8450.csv", texts, profile):
+        out = shown(cli, path, monkeypatch)
+        assert "This kind of log lists only what the NPU ran: it cannot say what fell back" in out
+        assert "No node left" not in out
+    out = shown(cli, DATA / "forms" / "perf_test.log", monkeypatch)
+    assert "The log does not say where nodes ran." in out
+    assert "No node left" not in out
+
+
+def test_the_slowest_first(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    out = shown(cli, DATA / "qnn_profile_sm8450.csv", monkeypatch)
     assert "404,305 cycles  2 x  conv2_token_7" in out
 
 
 def test_chip_by_its_number(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     out = shown(cli, DATA / "ort_qnn_w8a8_sm8450.log", monkeypatch)
     assert "Chip: SM8450, QNN's soc_model 36 (SM8450), Hexagon v69" in out
-    assert "before the program chose one: SM8350" in out
+    said = " ".join(out.split())
+    assert "SM8350 (the simulator's default chip, before another was chosen)" in said
     assert "QNN SDK v2.51.0" in out
 
 

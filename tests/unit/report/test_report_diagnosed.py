@@ -1,16 +1,17 @@
 """A diagnosis in the terminal."""
 
 import io
+import re
 import subprocess
 
 import pytest
-from report_diagnoses import FIX, against_float, diagnosis, parted
-from report_matrices import A
+from report_diagnoses import FIX, activation, against_float, diagnosis, distance, own, parted
+from report_matrices import EVIL, A
 from rich.console import Console
 
 from chipdrift.findings import Diagnosis
 from chipdrift.report.diagnosed import print_diagnosis
-from chipdrift.report.printing import command_lines
+from chipdrift.report.printing import command_lines, shortened
 
 
 def printed(found: Diagnosis, width: int = 80, encoding: str = "utf-8") -> str:
@@ -111,6 +112,88 @@ def test_a_table_row_has_the_figures_of_its_activation() -> None:
     rows = [line.split() for line in printed(parted(), 120).splitlines()]
     assert ["c4", "Conv", *["99.0", "%", "198.000", "200", "LSB", "2", "dB", "90.0", "%"]] in rows
     assert any(row[-2:] == ["not", "run"] for row in rows)
+
+
+def test_a_node_that_was_not_run_has_its_reason_below() -> None:
+    text = " ".join(printed(parted(), 100).split())
+    assert f"not run: {EVIL}: the session does not start." in text
+
+
+def test_against_the_float_model_own_noise_is_in_decibels() -> None:
+    lines = printed(against_float()).splitlines()
+    assert any(line.split()[-3:] == ["own", "own", "SQNR"] for line in lines)
+    rows = [line.split() for line in lines]
+    assert ["c2", "Conv", "100", "%", "0.1", "35", "dB", "30.0", "%", "41", "dB"] in rows
+    assert "own SQNR" not in printed(parted())
+
+
+def test_float_tensors_are_told_without_integers_and_steps() -> None:
+    far = distance(0.3, 60.0, None)
+    found = diagnosis(
+        activations=(activation("c1", 0, far),), own=(own("c1", 0, far),),
+        outputs=(activation("y", 1, far),), first_layer="c1", first_op="c1",
+    )  # fmt: skip
+    text = printed(found)
+    assert "fed with the same values" in " ".join(text.split())
+    assert not re.search("integers|LSB|quantizer|mean", text)
+    assert "of A's signal" in " ".join(text.split())
+
+
+def test_names_are_folded_between_words_and_ops_shortened() -> None:
+    name = "encoder/layer_0/attention/self/query/MatMulAddFusion"
+    ops = ("QuantizeLinear", "GlobalAveragePool", "LayerNormalization")
+    found = parted().model_copy(
+        update={
+            "activations": tuple(
+                activation(f"{name}.{op}", depth, distance(0.9876, -12.0, 60000.0), op)
+                for depth, op in enumerate(ops)
+            )
+        }
+    )
+    table = printed(found).partition("Drift along the depth")[2].partition("differs, mean")[0]
+    lines = [line for line in table.splitlines()[2:] if line.strip()]
+    heads = [line for line in lines if "%" in line]
+    assert len(heads) == len(ops)  # each op on the line of its figures
+    assert {line.split()[0] for line in lines} <= set(pieces_of(name, *ops))
+    assert all(len(line.split()) == 1 for line in lines if "%" not in line)
+
+
+def pieces_of(name: str, *ops: str) -> list[str]:
+    """All runs of whole words of the names, as a fold at ``/``, ``_`` or ``.`` may leave them."""
+    found = []
+    for op in ops:
+        parts = re.findall(r"[^/_.]+[/_.]?", f"{name}.{op}")
+        found += [
+            "".join(parts[i:j]) for i in range(len(parts)) for j in range(i + 1, len(parts) + 1)
+        ]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("op", "width", "short"),
+    [
+        ("Conv", 6, "Conv"),
+        ("GlobalAveragePool", 12, "GlobAverPool"),
+        ("MatMul", 4, "MaMu"),
+        ("LSTM", 3, "LST"),
+        ("a_custom_op", 6, "a_cust"),
+    ],
+)
+def test_an_op_is_shortened_in_each_of_its_words(op: str, width: int, short: str) -> None:
+    assert shortened(op, width) == short
+
+
+def test_without_a_loss_it_says_so_before_the_notes_and_a_command_stands_once() -> None:
+    _, second = parted().findings
+    notes = tuple(
+        second.model_copy(update={"severity": "note", "title": f"note {name}"}) for name in "xy"
+    )
+    text = printed(diagnosis(findings=notes))
+    assert text.index("No action is needed for accuracy") < text.index("1. note x")
+    assert text.count("No action") == 1
+    assert text.count("$ chipdrift") == 1
+    assert "Command: the same as for 1" in text
+    assert "No action" not in printed(parted())
 
 
 def test_the_float_model_is_no_chip() -> None:

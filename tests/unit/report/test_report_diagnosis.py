@@ -86,19 +86,89 @@ def test_each_finding_is_told_whole_and_the_worst_first() -> None:
         assert part in text
 
 
-def test_pairs_with_worse_findings_come_first() -> None:
-    cases = diagnosed(MATRIX, [diagnosis(b=side(CPU)), against_float(), parted()]).cases
-    assert [case.title for case in cases] == [
+def test_pairs_with_worse_findings_come_first_and_the_float_model_last() -> None:
+    floating = against_float().model_copy(update={"findings": parted().findings})
+    made = diagnosed(MATRIX, [diagnosis(b=side(CPU)), floating, parted()])
+    assert [case.title for case in made.cases] == [
         f"w8a8: {A} against {B}",
-        f"w8a8: {A} against float",
         f"w8a8: {A} against {CPU}",
+        f"w8a8: {A} against float",
     ]
+    (chart,) = made.charts  # those that are identical have no line
+    assert [label for _, label in chart.lines] == [f"{A} against {B}", f"{A} against float"]
+
+
+@pytest.mark.parametrize("forward_first", [True, False])
+def test_of_a_pair_both_ways_round_the_newer_is_shown(forward_first: bool) -> None:
+    early = parted().model_copy(update={"created": "2026-01-02T03:04:05+00:00"})
+    late = parted().model_copy(
+        update={"created": "2026-01-02T03:04:04-01:00", "a": side(B), "b": side(A)}
+    )
+    other = diagnosis(scheme="w8a16_pc")
+    found = [early, late, other] if forward_first else [other, late, early]
+    html = page(*found)
+    assert html.count('<article class="case"') == 2
+    text = words(html)
+    assert f"w8a8: {B} against {A}" in text
+    assert f"w8a8: {A} against {B}" not in text
+    assert f"later than {A} against {B}, which is not shown" in text
+    assert f"w8a16_pc: {A} against {B}" in text
+
+
+def test_a_chips_loss_comes_before_worse_findings_with_a_caution_mark() -> None:
+    loss = Verdict(cause="chip", words="one loses 3 points: it is the chip.", samples=200)
+    found = [parted(), diagnosis(scheme="w8a16_pc", verdict=loss), diagnosis(b=side(CPU))]
+    head = page(*found).split("<nav")[0]
+    items = re.findall(r'<li class="(\w+)[^"]*">(.*?)</li>', head, re.DOTALL)
+    said = [(kind, words(text)) for kind, text in items if "Diagnosed" in text]
+    assert [kind for kind, _ in said] == ["caution", "caution", "note"]
+    assert "one loses 3 points: it is the chip. Found: identical to the bit." in said[0][1]
+    assert all("no loss seen" in text for _, text in said[1:])
+    titles = [case.title for case in diagnosed(MATRIX, found).cases]
+    assert titles[0].startswith("w8a16_pc")
+
+
+def test_without_a_loss_it_says_so_before_the_notes_and_a_command_stands_once() -> None:
+    first, second = parted().findings
+    notes = tuple(
+        second.model_copy(update={"severity": "note", "title": f"note {name}"}) for name in "xy"
+    )
+    warning = first.model_copy(update={"severity": "warning"})
+    html = page(diagnosis(findings=(warning, *notes)))
+    assert html.count('<pre class="copy">') == 1
+    text = words(html)
+    text = text[text.rindex("Verdict:") :]
+    places = [text.index(w) for w in ("c4 (Conv)", "No action is needed", "note x", "note y")]
+    assert places == sorted(places)
+    assert "Command the same as for 2" in text
+    for quiet in (
+        parted(),  # an error is no reason to be calm
+        diagnosis(findings=(warning,)),
+        diagnosis(findings=notes, verdict=Verdict(cause="quantization", words="lost.")),
+    ):
+        assert "No action is needed" not in page(quiet)
+
+
+def test_float_tensors_are_values_and_not_integers() -> None:
+    far = distance(0.3, 60.0, None)
+    found = diagnosis(
+        scheme="fp16",
+        activations=(activation("c1", 0, far),),
+        outputs=(activation("y", 1, far, "output"),),
+        own=(own("c1", 0, far),),
+        first_layer="c1",
+        first_op="c1",
+    )
+    text = words(page(found).partition('<section id="diagnosis">')[2].partition("</section>")[0])
+    assert "fed with the same values on both" in text
+    assert "integers" not in text
+    assert "LSB" not in text
 
 
 def test_the_head_of_the_report_names_the_worst_finding_and_a_chips_loss() -> None:
     head = words(page(parted(), diagnosis(b=side(CPU)))).split("Chip against chip")[0]
-    assert f"Diagnosed, w8a8: {A} against {B}: c4 (Conv) is wrong" in head
-    assert f"w8a8: {A} against {CPU}: identical to the bit." in head
+    assert f"Diagnosed, w8a8: {A} against {B}: no loss seen. c4 (Conv) is wrong" in head
+    assert f"w8a8: {A} against {CPU}: no loss seen; identical to the bit." in head
     assert "no loss that 200 samples carry" not in head
     loss = Verdict(cause="chip", words="it is the chip: 3 points.", samples=200)
     head = words(page(diagnosis(verdict=loss))).split("Chip against chip")[0]
@@ -321,6 +391,15 @@ def test_the_report_of_a_run_has_its_diagnoses(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text(encoding="utf-8")
     assert "c4 (Conv) is wrong" in html
     assert html.count('<article class="case"') == 1
+
+
+def test_a_broken_diagnosis_does_not_cost_the_others(tmp_path: Path) -> None:
+    write_diagnosis(_run(tmp_path), parted())
+    write_diagnosis(tmp_path, diagnosis(scheme="w8a16_pc")).write_text("{", encoding="utf-8")
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "no diagnosis that this chipdrift can read" in html
+    assert html.count('<article class="case"') == 1
+    assert "c4 (Conv) is wrong" in html
 
 
 def test_a_broken_diagnosis_does_not_cost_the_report(tmp_path: Path) -> None:
