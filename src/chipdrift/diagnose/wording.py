@@ -60,6 +60,8 @@ def titled(mechanism: Mechanism) -> str:
         if a.partition(_REST)[0] == b.partition(_REST)[0]:
             return "low accumulator bits rounded otherwise"
         return "other low accumulator bits dropped before scaling"
+    if mechanism.rule == "requantize.bias_rounding":
+        return "another rounding of the bias"
     if mechanism.mechanism == "bias_and_zero_point" and ", " in a and ", " in b:
         if a.partition(", ")[0] == b.partition(", ")[0]:
             return "another precision of the bias"

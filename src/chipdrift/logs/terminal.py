@@ -178,7 +178,7 @@ def _model(page: Page, findings: LogFindings) -> None:
     if join is None:
         return
     total = len(join.named) + len(join.silent)
-    if False:
+    if not join.named and not join.strangers and not join.added:
         counts = any(taken.nodes or taken.partitions for taken in findings.delegations)
         only = ", it only counts them" if counts else ""
         page.section(f"Model {join.model}: this log names no nodes{only}")

@@ -57,7 +57,7 @@ def print_drift(diagnosis: Diagnosis, say: Speaker) -> None:
         table.add_row(Text(folded(name, node)), Text(shortened(kind, op)), *cells)
     say.console.print(table)
     say.line(_legend(diagnosis, shown), style="dim")
-    for words in _not_run([own[a.tensor] for a in shown if a.tensor in own]):
+    for words in _not_run(shown, own):
         say.line(words, hang=2)
     left = len(diagnosis.activations) - len(shown)
     if left:
@@ -132,13 +132,18 @@ def _legend(diagnosis: Diagnosis, shown: Sequence[Activation]) -> str:
     )
 
 
-def _not_run(entries: Sequence[Own]) -> list[str]:
+def _not_run(shown: Sequence[Activation], own: dict[str, Own]) -> list[str]:
     """Why the nodes marked so were not run alone, each reason once."""
     reasons: dict[str, list[str]] = {}
-    for entry in entries:
-        if entry.distance is None:
-            words = entry.words or "the two have no value of it in common"
-            reasons.setdefault(words.rstrip("."), []).append(entry.node)
+    for activation in shown:
+        entry = own.get(activation.tensor)
+        if entry is None:
+            words = "it is no node of its own in the model as it was cut up"
+        elif entry.distance is None:
+            words = entry.words or "no value of it could be compared"
+        else:
+            continue
+        reasons.setdefault(words.rstrip("."), []).append(activation.node)
     return [
         f"{_NOT_RUN}: {listing(list(dict.fromkeys(nodes)), 4)}: {words}."
         for words, nodes in reasons.items()

@@ -117,6 +117,8 @@ def test_a_table_row_has_the_figures_of_its_activation() -> None:
 def test_a_node_that_was_not_run_has_its_reason_below() -> None:
     text = " ".join(printed(parted(), 100).split())
     assert f"not run: {EVIL}: the session does not start." in text
+    text = " ".join(printed(parted().model_copy(update={"own": parted().own[1:]}), 100).split())
+    assert "not run: c1: it is no node of its own" in text
 
 
 def test_against_the_float_model_own_noise_is_in_decibels() -> None:

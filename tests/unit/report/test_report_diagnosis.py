@@ -142,7 +142,7 @@ def test_without_a_loss_it_says_so_before_the_notes_and_a_command_stands_once() 
     assert places == sorted(places)
     assert "Command the same as for 2" in text
     for quiet in (
-        parted(),  # an error is no reason to be calm
+        diagnosis(findings=(first, *notes)),  # an error is no reason to be calm
         diagnosis(findings=(warning,)),
         diagnosis(findings=notes, verdict=Verdict(cause="quantization", words="lost.")),
     ):

@@ -12,7 +12,7 @@ rules of one of them to within a step.
 
 Fix: probe both targets (chipdrift probe) and give the profiles with --profile; where the node stays
 unexplained, compare it on a third target to see which of the two is unusual. The probe does not
-cover float16 convolutions beyond 1x1: for nodes in float see computed-together first.
+cover float16 convolutions (but single ones of 1x1): for those see computed-together first.
 """
 
 from __future__ import annotations
@@ -29,6 +29,10 @@ from chipdrift.findings import Explanation, Finding, Own, Severity
 _LEFT = 0.25
 # Below the least weight of computed-together, which stands before it.
 _BEHIND = 0.05
+_UNCOVERED = (
+    "the probe does not cover float16 convolutions (but single ones of 1x1), and the experiment "
+    "turns no rule of theirs"
+)
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -98,7 +102,7 @@ def _floats(exam: Exam, own: Own, together: Sequence[str]) -> tuple[str, str, st
     assert own.distance is not None
     reason = "the engine has no rules for this op in float"
     if own.op in ("Conv", "ConvTranspose"):
-        reason = "the probe does not cover float16 convolutions beyond 1x1, so no profile tells"
+        reason = _UNCOVERED
     words = (
         f"{100 * own.distance.differing:.2f} % of its values part on the same values, by at most "
         f"{own.distance.max_abs:.3g}: {reason}"

@@ -71,3 +71,26 @@ def test_sixteen_bits_are_a_note(exam_of: Exams, demo: DemoPaths) -> None:
     (finding,) = looked(exam, "dropped-bits")
     assert finding.severity == "note" and "the lowest 8 bits" in finding.words
     assert finding.command is None
+
+
+def test_a_drop_that_is_small_against_the_difference(exam_of: Exams, demo: DemoPaths) -> None:
+    """With 4-bit weights the float model is far away: the bits that v69 drops are not why."""
+    exam = exam_of(
+        demo.model,
+        demo.data,
+        "sim:hexagon-v69",
+        "float",
+        scheme="w4a16_pc",
+        calibration=demo.calibration,
+    )
+    (finding,) = looked(exam, "dropped-bits")
+    tensor = next(o.tensor for o in exam.diagnosis.own if o.node == finding.nodes[0])
+    quantizer = exam.anatomy.quantizers[tensor]
+    apart = 0
+    for mine, theirs in zip(exam.tensors_a, exam.tensors_b, strict=True):
+        steps = np.rint(theirs[tensor].astype(np.float64) / quantizer.scale[0])
+        whole = np.clip(steps + quantizer.zero_point[0], 0, 65535)
+        apart = max(apart, int(np.abs(whole - mine[tensor]).max()))
+    assert finding.severity == "note" and "matter" not in finding.title
+    assert finding.title.endswith(f"where the difference at this node is {apart:,} steps")
+    assert finding.fix == "none is needed for accuracy" and finding.command is None

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from exams import Exams, looked
 from float_models import image_net, images
 
-from chipdrift.findings import WORDS
+from chipdrift.diagnose.exam import Exam
+from chipdrift.findings import WORDS, Mechanism, Verdict
 
 CHECK = "mechanism"
 PLANTED = {
@@ -37,3 +40,68 @@ def test_what_was_planted_comes_first(exam_of: Exams, tmp_path: Path, mechanism:
 def test_targets_that_agree_are_no_finding(exam_of: Exams) -> None:
     assert not looked(exam_of(image_net(), images(), scheme="w8a8"), CHECK)
     assert not looked(exam_of(image_net(), images(), b="float", scheme="w8a8"), CHECK)
+
+
+def changed(exam: Exam, **fields: Any) -> Exam:
+    return replace(exam, diagnosis=exam.diagnosis.model_copy(update=fields))
+
+
+def chips(exam_of: Exams) -> Exam:
+    return exam_of(image_net(), images(), "sim:hexagon-v69", "sim:hexagon-v73", scheme="w8a8")
+
+
+@pytest.mark.parametrize(
+    ("cause", "severity"), [("chip", "error"), ("both", "error"), ("quantization", "warning")]
+)
+def test_a_loss_by_the_chip_is_an_error(exam_of: Exams, cause: Any, severity: str) -> None:
+    exam = changed(chips(exam_of), verdict=Verdict(cause=cause, words=""))
+    found = sorted(looked(exam, CHECK), key=lambda finding: -finding.weight)
+    assert found[0].severity == severity and "w8a16_pc" in found[0].fix
+    small = [finding for finding in found if finding.weight < 0.05]
+    assert all(finding.severity == "note" for finding in small)
+
+
+def test_both_keep_the_same_bits(exam_of: Exams) -> None:
+    """v69 and v73 keep 3 bits in 8: what they part by is what becomes of the rest."""
+    titles = [finding.title for finding in looked(chips(exam_of), CHECK)]
+    assert any(title.startswith("Low accumulator bits rounded otherwise in ") for title in titles)
+    assert not any("dropped" in title for title in titles)
+
+
+def test_nodes_that_the_evidence_clears_are_not_named(exam_of: Exams) -> None:
+    exam = chips(exam_of)
+    many = [e for e in exam.diagnosis.explanations if e.mechanisms]
+    assert len(many) >= 2
+    one = many[0].mechanisms[0]
+    strong, weak, none = (one.model_copy(update={"closes": c}) for c in (0.9, 0.03, 0.019))
+    cleared, quoted = many[0].node, many[1].node
+    told = [
+        many[0].model_copy(update={"mechanisms": (none,)}),
+        many[1].model_copy(update={"mechanisms": (strong,)}),
+        *(e.model_copy(update={"mechanisms": (weak,)}) for e in many[2:]),
+    ]
+    (finding,) = looked(changed(exam, explanations=tuple(told), attributions=()), CHECK)
+    assert cleared not in finding.nodes and finding.nodes[0] == quoted
+    assert finding.experiment.startswith(f"replayed {quoted} ")
+    # Nowhere so: left out, unless it shows at the model's output.
+    told = [many[0].model_copy(update={"mechanisms": (none,)})]
+    part = exam.diagnosis.attributions[0].model_copy(update={"mechanism": one.mechanism})
+    for drift, count in ((0.04, 0), (0.06, 1)):
+        parts = (part.model_copy(update={"drift": drift, "at": "output"}),)
+        exam_ = changed(exam, explanations=tuple(told), attributions=parts)
+        assert len(looked(exam_, CHECK)) == count
+
+
+def test_float_on_a_host_is_by_design(exam_of: Exams) -> None:
+    exam = changed(chips(exam_of), verdict=Verdict(cause="chip", words=""))
+    first = exam.diagnosis.explanations[0]
+    away = Mechanism(
+        mechanism="fallback", words=WORDS["fallback"], rule="fallback.ops", before=0.5, after=1.0,
+        a="computes it in integers", b="computes it in float", closes=1.0,
+    )  # fmt: skip
+    told = (first.model_copy(update={"mechanisms": (away,)}),)
+    (chip,) = looked(changed(exam, explanations=told, attributions=()), CHECK)
+    assert chip.severity == "error" and chip.fix
+    host = exam.diagnosis.b.model_copy(update={"evidence": "host-runtime"})
+    (found,) = looked(changed(exam, explanations=told, attributions=(), b=host), CHECK)
+    assert (found.severity, found.fix, found.command) == ("note", "", None)

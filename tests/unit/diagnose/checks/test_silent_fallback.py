@@ -30,7 +30,8 @@ def test_planted_fallback(
     )
     (finding,) = looked(exam, "silent-fallback")
     assert finding.nodes == PLANTED and finding.targets == (target,)
-    assert finding.severity == "warning"
+    # In float and in integers they give the same bits: no accuracy is lost.
+    assert finding.severity == "note" and "none is needed for accuracy" in finding.fix
     assert finding.words.startswith("the profile sends Conv to the CPU.")
     share = 100 * WORK["block3"] / sum(WORK.values())
     assert f" {share:.1f} % of the model's multiply-accumulates" in finding.words
@@ -39,6 +40,20 @@ def test_planted_fallback(
     assert "block2/pointwise -> block3/depthwise, block3/pointwise -> block4/depthwise." in (
         finding.words
     )
+
+
+def test_answers_that_part_are_a_warning(
+    exam_of: Exams, demo: DemoPaths, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = engine(tmp_path_factory.mktemp("p"), f'[fallback]\nnodes = ["{PLANTED[1]}"]\n')
+    exam = exam_of(
+        demo.model, demo.data, target, "sim:hexagon-v69", scheme="w8a8",
+        calibration=demo.calibration,
+    )  # fmt: skip
+    own = exam.own(PLANTED[1])
+    assert own is not None and own.distance is not None and own.distance.differing > 0
+    (finding,) = looked(exam, "silent-fallback")
+    assert finding.severity == "warning" and "bit-identical" not in finding.words
 
 
 def test_healthy(exam_of: Exams, demo: DemoPaths) -> None:

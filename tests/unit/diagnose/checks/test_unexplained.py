@@ -28,3 +28,25 @@ def test_what_is_explained_or_the_same_is_no_finding(exam_of: Exams) -> None:
     assert not looked(exam_of(image_net(), images(), scheme="w8a8"), CHECK)
     exam = exam_of(image_net(), images(), "sim:hexagon-v69", "sim:hexagon-v73", scheme="w8a8")
     assert exam.diagnosis.explanations and not looked(exam, CHECK)
+
+
+def test_a_node_in_float_is_not_told_in_integers(exam_of: Exams) -> None:
+    """The same difference, told as of tensors without a quantizer."""
+    plain = exam_of(image_net(), images(), scheme="w8a8")
+    case = replace(plain.case, b=odd_runtime.target("dithered"))
+    assert case.b is not None
+    with Asker(case.a) as a, Asker(case.b) as b:
+        seen = examine(case, plain.anatomy, range(3), a, b)
+    exam = replace(seen, anatomy=replace(seen.anatomy, quantizers={}))
+    (found,) = looked(exam, CHECK)
+    told = f"{found.words} {found.experiment} {found.fix}"
+    assert not any(word in told for word in ("LSB", "on the same integers", "--profile"))
+    assert "does not cover float16 convolutions" in found.words
+    assert not (found.command or "").startswith("chipdrift probe")
+    own = [
+        o.model_copy(update={"in_place_a": o.node != found.nodes[0]}) for o in seen.diagnosis.own
+    ]
+    joined = seen.diagnosis.model_copy(update={"own": tuple(own)})
+    (behind,) = looked(replace(exam, diagnosis=joined), CHECK)
+    assert behind.severity == "note" and behind.weight < 0.1  # computed-together's least
+    assert behind.fix == "see computed-together" and found.nodes[0] in behind.words

@@ -1,0 +1,54 @@
+"""Every rule of the catalogue is said as a clause with a verb, without a bare entry of a table."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from chipdrift.diagnose.mechanisms import catalogue
+from chipdrift.diagnose.wording import clause, said, titled
+from chipdrift.findings import WORDS, Mechanism
+from chipdrift.numerics.profile import Profile
+from chipdrift.numerics.profiles import builtin_profiles
+
+
+@pytest.mark.parametrize("name", sorted(builtin_profiles()))
+def test_clauses_have_verbs(name: str) -> None:
+    profile = builtin_profiles()[name]
+    for rules in (None, profile.rules_for("Conv"), profile.rules_for("Add")):
+        for variation in catalogue(rules):
+            if variation.changed(profile, rules) is None:
+                continue
+            for words in said(variation, profile, rules):
+                assert re.match(r"(the sum|[a-z]+s )", words), words
+                # A term of the profile stands in brackets, where the words say what it does.
+                for term in re.findall(r"[A-Z]{2,}_?[A-Z]*", words):
+                    assert f"({term}" in words or f", {term})" in words, words
+
+
+def test_a_clause_names_where() -> None:
+    assert clause("ort:cpu", "the sum wraps in 32 bits") == "on ort:cpu the sum wraps in 32 bits"
+    assert clause("ort:cpu", "rounds a half up") == "ort:cpu rounds a half up"
+
+
+def _mechanism(name: str, rule: str, a: str, b: str) -> Mechanism:
+    return Mechanism(
+        mechanism=name, words=WORDS[name], rule=rule, a=a, b=b, before=0, after=1, closes=1
+    )
+
+
+def test_titles_say_what_differs() -> None:
+    drops = {}
+    profile = Profile(name="plain")
+    for variation in catalogue(profile.rules_for("Conv")):
+        if variation.mechanism == "dropped_bits" and variation.part == "requantize":
+            none, drops[tuple(v for _, v in variation.changes), variation.rule] = said(
+                variation, profile, profile.rules_for("Conv")
+            )
+    rule = "requantize.drop, requantize.drop_rounding"
+    two, other, three = (drops[key, rule] for key in ((2, "FLOOR"), (2, "HALF_UP"), (3, "FLOOR")))
+    titles = [titled(_mechanism("dropped_bits", rule, two, b)) for b in (other, three, none)]
+    assert titles[0] == "low accumulator bits rounded otherwise"
+    assert titles[1] == "other low accumulator bits dropped before scaling"
+    assert titles[2] == WORDS["dropped_bits"]
