@@ -18,7 +18,7 @@ def test_clauses_have_verbs(name: str) -> None:
     profile = builtin_profiles()[name]
     for rules in (None, profile.rules_for("Conv"), profile.rules_for("Add")):
         for variation in catalogue(rules):
-            if variation.changed(profile, rules) is None:
+            if variation.changed(profile, rules) in (None, variation.table(profile, rules)):
                 continue
             for words in said(variation, profile, rules):
                 assert re.match(r"(the sum|[a-z]+s )", words), words

@@ -25,7 +25,15 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
-from chipdrift.diagnose.remedies import WIDE, matrix_command, more_bits, on_cpu, per_channel
+from chipdrift.diagnose.remedies import (
+    NONE_NEEDED,
+    WIDE,
+    harmless,
+    matrix_command,
+    more_bits,
+    on_cpu,
+    per_channel,
+)
 from chipdrift.findings import Finding, Own
 from chipdrift.numerics.tensors import OpSpec, Quant
 
@@ -74,7 +82,7 @@ def look(exam: Exam) -> Iterator[Finding]:
         (own for own in exam.diagnosis.own if own.tensor in power), key=lambda o: -power[o.tensor]
     )
     noise = [o.distance.sqnr_db for o in exam.diagnosis.outputs if o.distance.sqnr_db is not None]
-    lost = exam.diagnosis.verdict.cause not in ("neither",) and _lost(exam)
+    lost = _lost(exam)
     if not ranked or not whole or not ((noise and min(noise) < _NOISY_DB) or lost):
         return
     worst = ranked[:_WORST]
@@ -86,10 +94,12 @@ def look(exam: Exam) -> Iterator[Finding]:
     first = ranked[0]
     nodes = tuple(dict.fromkeys(own.node for own in worst))
     fix, command = _fix(exam, sources[0], nodes)
+    if harmless(exam):
+        fix = f"{NONE_NEEDED}, as far as these samples tell; for less noise {fix}"
     at_output = f" The output has {min(noise):.0f} dB." if noise else ""
     yield Finding(
         check="quantization",
-        severity="warning",
+        severity="note" if harmless(exam) else "warning",
         title=f"Quantization loses most in {first.node}: "
         f"{100 * power[first.tensor] / whole:.0f} % of what all nodes add",
         words=f"{'; '.join(said)}.{at_output}",
@@ -133,7 +143,7 @@ def _node(exam: Exam, own: Own, share: float, sources: _Sources | None) -> str:
         "output": f"its output's {spec.output.bits} bits make it",
         None: "weights and activations both make it",
     }
-    return f"{words}, {kinds[sources.first]}"
+    return f"{words}: {kinds[sources.first]}"
 
 
 def _kind(quant: Quant) -> str:

@@ -37,15 +37,22 @@ def test_a_node_in_float_is_not_told_in_integers(exam_of: Exams) -> None:
     assert case.b is not None
     with Asker(case.a) as a, Asker(case.b) as b:
         seen = examine(case, plain.anatomy, range(3), a, b)
-    exam = replace(seen, anatomy=replace(seen.anatomy, quantizers={}))
+    alone = tuple(
+        o.model_copy(update={"in_place_a": True, "in_place_b": True})
+        for o in seen.diagnosis.own
+        if o.op == "Conv"
+    )
+    exam = replace(
+        seen,
+        anatomy=replace(seen.anatomy, quantizers={}),
+        diagnosis=seen.diagnosis.model_copy(update={"own": alone}),
+    )
     (found,) = looked(exam, CHECK)
     told = f"{found.words} {found.experiment} {found.fix}"
     assert not any(word in told for word in ("LSB", "on the same integers", "--profile"))
     assert "does not cover float16 convolutions" in found.words
     assert not (found.command or "").startswith("chipdrift probe")
-    own = [
-        o.model_copy(update={"in_place_a": o.node != found.nodes[0]}) for o in seen.diagnosis.own
-    ]
+    own = [o.model_copy(update={"in_place_a": o.node != found.nodes[0]}) for o in alone]
     joined = seen.diagnosis.model_copy(update={"own": tuple(own)})
     (behind,) = looked(replace(exam, diagnosis=joined), CHECK)
     assert behind.severity == "note" and behind.weight < 0.1  # computed-together's least
