@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,16 @@ def _support_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def demo() -> DemoPaths:
     return paths()
+
+
+@pytest.fixture(scope="module")
+def exam_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """``exam_of(model, feeds, a, b, ...)``: see :class:`exams.Exams`."""
+    from exams import Exams
+
+    exams = Exams(tmp_path_factory.mktemp("exams"))
+    yield exams
+    exams.close()
 
 
 @pytest.fixture

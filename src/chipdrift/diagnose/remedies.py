@@ -79,10 +79,14 @@ def on_cpu(nodes: Sequence[str]) -> str:
 
 def remedy(exam: Exam, mechanism: str, nodes: Sequence[str]) -> tuple[str, str | None]:
     """What to do about a mechanism in ``nodes``, with its command (None: there is none)."""
+    if mechanism == "accumulator_overflow":
+        fix, command = overflow_remedy(exam, nodes)
+        # Other samples may reach further: the cure is named all the same.
+        if harmless(exam):
+            return f"{NONE_NEEDED} on these samples; to be rid of it, {fix}", None
+        return fix, command
     if harmless(exam):
         return NONE_NEEDED, None
-    if mechanism == "accumulator_overflow":
-        return overflow_remedy(exam, nodes)
     command = more_bits(exam) if mechanism in MORE_BITS else None
     parts = [_WIDER] if command else []
     if mechanism in FIXES:

@@ -326,7 +326,7 @@ def test_the_printed_command_runs(saved: Any, tmp_path: Path) -> None:
     assert words[:3] == ["chipdrift", "diagnose", str(model)]
     done = runner.invoke(app, [*words[1:], "-o", str(tmp_path / "run"), "--limit", "4"])
     assert done.exit_code == 0, done.output
-    assert f"w8a8: sim:hexagon-v69 against {planted}" in " ".join(done.stdout.split())
+    assert f"w8a8:sim:hexagon-v69against{planted}" in "".join(done.stdout.split())
 
 
 def test_the_command(saved: Any, tmp_path: Path) -> None:
