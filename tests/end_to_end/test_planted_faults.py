@@ -167,7 +167,7 @@ def alarms(bed: Bed, profile: Profile) -> list[str]:
 @pytest.mark.parametrize("kind", ["digits", "attention"])
 def test_a_planted_mechanism_comes_first(kind: str, request: pytest.FixtureRequest) -> None:
     bed = Bed.of(request.getfixturevalue(kind), "w8a8")
-    assert all(single(bed, 11, 3))
+    assert all(single(bed, 11, 2))
 
 
 def test_two_at_once_are_both_found(digits: Path) -> None:

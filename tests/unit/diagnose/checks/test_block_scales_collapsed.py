@@ -41,6 +41,7 @@ def test_it_is_seen_where_no_profile_is_known(exam_of: Exams, collapsing: str) -
     assert found.targets == (collapsing,)
 
 
+@pytest.mark.slow
 def test_blocks_that_are_kept_are_no_finding(exam_of: Exams) -> None:
     for b in ("sim:hexagon-v73", "ort:cpu", "float"):
         exam = exam_of(dense_net(blocks=True), rows(big=True), b=b, scheme="w4a16_b32")
@@ -48,6 +49,7 @@ def test_blocks_that_are_kept_are_no_finding(exam_of: Exams) -> None:
         assert not looked(exam, CHECK)
 
 
+@pytest.mark.slow
 def test_another_rounding_is_no_finding(exam_of: Exams) -> None:
     """Where nothing is known of either, what they do otherwise is not taken for collapsing."""
     a, b = "sim:hexagon-v69", "sim:hypothesis-floor"

@@ -89,4 +89,9 @@ def test_an_option_of_x86_is_named_for_a_host_alone(exam_of: Exams) -> None:
 
 def test_where_nothing_is_lost_nothing_is_advised(exam_of: Exams) -> None:
     exam = judged(exam_of(image_net(), images(), A, B, scheme="w8a8"), "neither")
-    assert all(remedy(exam, name, ["first"]) == (NONE_NEEDED, None) for name in WORDS)
+    for name in WORDS:
+        fix, command = remedy(exam, name, ["first"])
+        assert command is None
+        assert fix.startswith(NONE_NEEDED)
+        # Other samples may overflow further: that cure is named all the same.
+        assert (fix == NONE_NEEDED) == (name != "accumulator_overflow")

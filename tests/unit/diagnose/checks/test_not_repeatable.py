@@ -52,6 +52,7 @@ def test_a_target_that_dies_is_no_finding(exam: Exam) -> None:
         assert not looked(replace(exam, asker_b=dying), CHECK)
 
 
+@pytest.mark.slow
 def test_rounding_by_chance_repeats(exam_of: Exams) -> None:
     """The engine's chance is drawn from the sample: the same sample, the same bits."""
     exam = exam_of(image_net(), images(), b="sim:hypothesis-stochastic", scheme="w8a8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import odd_runtime
+import pytest
 from exams import Exams, looked
 from float_models import image_net, images
 
@@ -22,6 +23,7 @@ def _against(exam: Exam, oddity: str) -> Exam:
         return examine(case, exam.anatomy, range(3), a, b)
 
 
+@pytest.mark.slow
 def test_feature_maps_that_come_back_to_front(exam_of: Exams) -> None:
     exam = _against(exam_of(image_net(), images(), scheme="w8a8"), "mirrored")
     found = looked(exam, CHECK)
