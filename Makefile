@@ -47,6 +47,8 @@ format: .venv/.ready-dev
 bench: .venv/.ready-dev
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/engine.py
+	$(BIN)/python bench/drift.py
+	$(BIN)/python bench/logs.py
 
 clean:
 	rm -rf .venv runs
