@@ -157,21 +157,29 @@ def measure_own(
             distance = None
             if words is None:
                 distance = _between(anatomy, tensor, alone_a, alone_b)
-            found.append(
-                Own(
-                    node=piece.name,
-                    op=piece.op,
-                    nodes=tuple(name for name, _ in piece.nodes),
-                    tensor=tensor,
-                    depth=depth,
-                    distance=distance,
-                    in_place_a=_same(tensor, alone_a, drift.kept_a),
-                    in_place_b=_same(tensor, home_b, drift.kept_b),
-                    words=words,
-                    inputs=piece.inputs,
-                )
-            )
+            seen = own_of(piece, tensor, depth, distance, words)
+            places = {
+                "in_place_a": _same(tensor, alone_a, drift.kept_a),
+                "in_place_b": _same(tensor, home_b, drift.kept_b),
+            }
+            found.append(seen.model_copy(update=places))
     return found, alone_a, alone_b
+
+
+def own_of(
+    piece: Piece, tensor: str, depth: int, distance: Distance | None, words: str | None
+) -> Own:
+    """What a piece adds at one of its outputs."""
+    return Own(
+        node=piece.name,
+        op=piece.op,
+        nodes=tuple(name for name, _ in piece.nodes),
+        tensor=tensor,
+        depth=depth,
+        distance=distance,
+        words=words,
+        inputs=piece.inputs,
+    )
 
 
 def _between(anatomy: Anatomy, tensor: str, a: Sequence[Feed], b: Sequence[Feed]) -> Distance:

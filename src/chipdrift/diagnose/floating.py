@@ -9,7 +9,7 @@ import numpy as np
 
 from chipdrift.diagnose.case import Case
 from chipdrift.diagnose.distance import Tally, range_of
-from chipdrift.diagnose.drift import Alone, Drift, Feed
+from chipdrift.diagnose.drift import Alone, Drift, Feed, own_of
 from chipdrift.errors import RunError
 from chipdrift.findings import Own
 from chipdrift.graph import Anatomy, dissect, float_twins
@@ -64,18 +64,7 @@ def own_against_float(
                 for entry, kept in zip(made, drift.kept_b, strict=True):
                     tally.add(entry[tensor], kept[tensor])
                 distance = tally.distance()
-            found.append(
-                Own(
-                    node=piece.name,
-                    op=piece.op,
-                    nodes=tuple(name for name, _ in piece.nodes),
-                    tensor=tensor,
-                    depth=depth,
-                    distance=distance,
-                    words=words,
-                    inputs=piece.inputs,
-                )
-            )
+            found.append(own_of(piece, tensor, depth, distance, words))
     return found
 
 

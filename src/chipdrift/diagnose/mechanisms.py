@@ -32,7 +32,8 @@ _GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "accumulator_overflow": {
         "accumulator": (
-            "width", "overflow", "operands", "order", "block", "block_width", "block_overflow",
+            "width", "overflow", "operands", "stored", "order", "block", "block_width",
+            "block_overflow",
         ),
     },
     "scale_precision": {

@@ -25,11 +25,7 @@ def output_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
     the scale is per tensor. An output without a quantizer is absent.
     """
     makers = {out: node for node in proto.graph.node for out in node.output}
-    constants = {init.name: init for init in proto.graph.initializer}
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value":
-                constants[node.output[0]] = attribute.t
+    constants = _constants(proto)
     found: dict[str, Quantizer] = {}
     for value in proto.graph.output:
         maker, moved = makers.get(value.name), False
@@ -40,6 +36,16 @@ def output_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
         quantizer = _quantizer(maker, constants, makers)
         if quantizer is not None and not (moved and len(quantizer.scale) > 1):
             found[value.name] = quantizer
+    return found
+
+
+def _constants(proto: onnx.ModelProto) -> dict[str, onnx.TensorProto]:
+    """Initializers and the values of Constant nodes, by name."""
+    found = {init.name: init for init in proto.graph.initializer}
+    for node in proto.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and attribute.name == "value":
+                found[node.output[0]] = attribute.t
     return found
 
 
@@ -112,11 +118,7 @@ def tensor_quantizers(proto: onnx.ModelProto) -> dict[str, Quantizer]:
     Blockwise ones are absent, as are those whose scale is computed at run time.
     """
     makers = {out: node for node in proto.graph.node for out in node.output}
-    constants = {init.name: init for init in proto.graph.initializer}
-    for node in proto.graph.node:
-        for attribute in node.attribute:
-            if node.op_type == "Constant" and attribute.name == "value":
-                constants[node.output[0]] = attribute.t
+    constants = _constants(proto)
     found: dict[str, Quantizer] = {}
     for node in proto.graph.node:
         if node.op_type != "QuantizeLinear":

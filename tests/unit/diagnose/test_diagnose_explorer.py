@@ -135,7 +135,7 @@ def test_documents_are_as_model_explorer_documents_them(tmp_path: Path) -> None:
 
 
 def test_targets_that_are_long_paths_have_files_of_their_own(tmp_path: Path) -> None:
-    paths = [f"sim:/home/{'folder/' * 40}{name}.toml" for name in ("one", "two")]
+    paths = [f"sim:/some/{'folder/' * 40}{name}.toml" for name in ("one", "two")]
     pairs = [
         diagnosis(b=Side(target=path, name=path, evidence="hypothesis"), scheme="w8a8")
         for path in paths
