@@ -18,9 +18,13 @@ WORDS = {
     "scale_precision": "another precision of the scale",
     "bias_and_zero_point": "bias or zero point added at another place",
     "function_table": "another way to compute the function",
-    "float16": "another range, precision or order of float16 sums",
+    "narrowed_operand": "the second activation of a product brought to 8 bits",
+    "float16_range": "another range of float16",
+    "float16_order": "another precision or order of float16 sums",
     "block_scales": "block scales collapsed",
     "fused_activation": "an activation fused with the op before it",
+    "fused_norm": "a batch normalization fused into the product before it",
+    "fused_attention": "an attention's softmax computed with its scores",
     "fallback": "the op in float on the CPU",
     "layout": "another memory layout",
 }
@@ -65,7 +69,9 @@ class Own(Record):
     ``nodes`` are all that runs between its quantizers, ``inputs`` the tensors that feed it: those
     of other entries, or the model's own. ``in_place_a`` and ``in_place_b`` tell whether it answers
     alone what it answers inside the model (None: not compared): where it does not, the target
-    computes it together with its neighbours. ``words`` says why it was not asked.
+    computes it together with its neighbours. ``together`` are other nodes in the model's order:
+    where run with them it answers as inside the model, and ``distance`` is of that. ``words`` says
+    why it was not asked.
     """
 
     node: str
@@ -76,6 +82,7 @@ class Own(Record):
     distance: Distance | None
     in_place_a: bool | None = None
     in_place_b: bool | None = None
+    together: tuple[str, ...] = ()
     words: str | None = None
     inputs: tuple[str, ...] = ()
 

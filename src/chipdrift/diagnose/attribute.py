@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.case import Case
+from chipdrift.diagnose.distance import BEYOND
 from chipdrift.diagnose.drift import Drift, Feed
-from chipdrift.diagnose.mechanisms import Variation, altered
+from chipdrift.diagnose.mechanisms import Tables, Variation, altered
 from chipdrift.diagnose.shapley import shapley
 from chipdrift.errors import ModelError
 from chipdrift.findings import Attribution, Explanation, Own
@@ -77,6 +78,7 @@ def attribute(
     if not found:
         return [], None
     program = parse_program(case.model)
+    inner = {o.node: o.nodes for o in own}
     basis = max(
         (profile for _, profile in found.values()),
         key=lambda p: sum(other == p for _, other in found.values()),
@@ -87,7 +89,7 @@ def attribute(
             for variation in variations:
                 turned.setdefault(variation.mechanism, {}).setdefault(node, []).append(variation)
     names = sorted(turned, key=lambda name: -len(turned[name]))[:_MOST]
-    resolved = _rules(program, basis)
+    resolved = rules_of(program, basis)
     if resolved is None:
         return [], None
     outputs: dict[frozenset[int], list[list[Array]] | None] = {}
@@ -95,7 +97,8 @@ def attribute(
     def answers(members: frozenset[int]) -> list[list[Array]] | None:
         if members not in outputs:
             chosen = [turned[names[i]] for i in sorted(members)]
-            outputs[members] = _run(program, _changed(basis, resolved, chosen), feeds)
+            changed = with_variations(basis, resolved, chosen, inner)
+            outputs[members] = _run(program, changed, feeds)
         return outputs[members]
 
     start = answers(frozenset())
@@ -125,7 +128,7 @@ def attribute(
     return shares, distance(everyone) / whole
 
 
-def _rules(program: Program, basis: Profile) -> dict[str, Rules] | None:
+def rules_of(program: Program, basis: Profile) -> dict[str, Rules] | None:
     """The rules of every node that runs in integers."""
     try:
         units = make_plan(program, basis).units
@@ -134,12 +137,17 @@ def _rules(program: Program, basis: Profile) -> dict[str, Rules] | None:
     return {u.step.name: u.spec.rules for u in units if isinstance(u, IntegerUnit)}
 
 
-def _changed(
+def with_variations(
     basis: Profile,
     resolved: Mapping[str, Rules],
     chosen: Sequence[Mapping[str, Sequence[Variation]]],
+    inner: Mapping[str, Sequence[str]],
 ) -> Profile:
-    """``basis`` with the variations at their nodes."""
+    """``basis`` with variations at their nodes.
+
+    ``resolved`` are the rules of nodes that run in integers, ``inner`` all nodes of a piece by its
+    name.
+    """
     tables: dict[str, dict[str, Any]] = {}
     away: list[str] = []
     for mechanism in chosen:
@@ -149,19 +157,16 @@ def _changed(
                     away.append(node)
                     continue
                 mine = tables.setdefault(node, {})
-                rules = resolved.get(node)
                 table = mine.get(variation.part)
-                if table is None and variation.part in Rules.model_fields and rules is not None:
-                    table = getattr(rules, variation.part)
-                elif table is None and variation.part == "weights":
-                    table = basis.weights
                 if table is None:
-                    continue
-                made = altered(table, dict(variation.changes))
+                    table = Tables.of(basis, resolved.get(node)).table(variation.part)
+                made = None if table is None else altered(table, dict(variation.changes))
                 if made is not None:
                     mine[variation.part] = made
     overrides = [
-        Override.model_validate({"nodes": (node,), **parts}) for node, parts in tables.items()
+        Override.model_validate({"nodes": tuple(dict.fromkeys((node, *inner.get(node, ())))), **t})
+        for node, t in tables.items()
+        if t.keys() <= Override.model_fields.keys()
     ]
     return basis.model_copy(
         update={
@@ -183,7 +188,12 @@ def _distance(a: Sequence[Sequence[Array]], b: Sequence[Sequence[Array]]) -> flo
     total = count = 0.0
     for mine, theirs in zip(a, b, strict=True):
         for x, y in zip(mine, theirs, strict=True):
-            total += float(np.abs(x.astype(np.float64) - y.astype(np.float64)).sum())
+            with np.errstate(invalid="ignore"):
+                apart = np.abs(x.astype(np.float64) - y.astype(np.float64))
+            same = (x == y) | ((x != x) & (y != y))
+            total += float(
+                np.where(same, 0.0, np.nan_to_num(apart, nan=BEYOND, posinf=BEYOND)).sum()
+            )
             count += x.size
     return total / max(1.0, count)
 

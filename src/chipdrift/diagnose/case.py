@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.errors import ChipdriftError, RunError, UnknownNameError
 from chipdrift.matrix import cell_outputs
 from chipdrift.matrix.reopen import Reopened, reopen
@@ -216,9 +217,9 @@ def choose_samples(case: Case, wanted: int) -> tuple[list[int], str | None]:
     if parted.any() and not parted[first].any():
         others = np.flatnonzero(parted)[: max(1, wanted // 2)].tolist()
         words = (
-            f"the first {len(first)} samples are answered alike, so {len(others)} of those on "
-            f"which the two part ({int(parted.sum())} of {len(parted)}) were taken in: shares are "
-            "of this choice"
+            f"the first {counted(len(first), 'sample')} of the run {'is' if len(first) == 1 else 'are'} "
+            f"answered alike, so {len(others)} of those on which the two part ({int(parted.sum())} of {len(parted)}) "
+            f"{'was' if len(others) == 1 else 'were'} taken in: shares are of this choice"
         )
         first = [*others, *first[: len(first) - len(others)]]
     return sorted(first, key=lambda index: (not parted[index], index)), words

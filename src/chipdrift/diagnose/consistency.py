@@ -18,6 +18,7 @@ import numpy as np
 
 from chipdrift.data import load_data
 from chipdrift.diagnose.compared import Asked, Comparison, Consistency, Excess
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import Tally
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.reach import SAFETY, in_words, rounding_spread
@@ -75,7 +76,7 @@ def check_consistency(
     quantized = bool(anatomy.quantizers) or is_quantized(loaded.proto)
     told, refused = {}, {}
     for target in known:
-        tell(f"{target.name}: {len(asked)} inputs")
+        tell(f"{target.name}: {counted(len(asked), 'input')}")
         try:
             told[target.name] = _answers(target, made.kind, made.data, asked, timeout)
         except NoAnswerError as error:

@@ -12,6 +12,10 @@ from chipdrift.records import Quantizer
 Array = np.ndarray[Any, Any]
 
 
+# What a NaN or an infinity on one side alone counts for: more than any signal.
+BEYOND = float(np.finfo(np.float32).max)
+
+
 class Tally:
     """The distance of one tensor on A and on B over any number of samples.
 
@@ -61,7 +65,8 @@ class Tally:
         stepped = self._quantizer is not None
         decibels = None
         if self._noise > 0:
-            decibels = 10 * float(np.log10(max(self._signal, 1e-300) / self._noise))
+            signal = max(self._signal, 1e-300)  # and no quotient: that may be too small for one
+            decibels = 10 * float(np.log10(signal) - np.log10(self._noise))
         return Distance(
             values=self._values,
             differing=self._differing / count,
@@ -99,9 +104,8 @@ class Tally:
 
     def _power(self, real: Array, noise: Array) -> None:
         """NaN and infinity on one side alone are noise beyond any signal."""
-        huge = float(np.finfo(np.float32).max)
         real = np.where(np.isfinite(real), real, 0.0)
-        noise = np.where(np.isfinite(noise), noise, huge)
+        noise = np.where(np.isfinite(noise), noise, BEYOND)
         self._signal += float(np.square(real).sum())
         self._noise += float(np.square(noise).sum())
         self._largest = max(self._largest, float(np.abs(noise).max()))

@@ -105,6 +105,34 @@ class Alone:
             self._some(cut, tensors, made)
         return made
 
+    def together(
+        self, tensors: Sequence[Feed], groups: Sequence[Sequence[str]]
+    ) -> list[dict[str, Array]]:
+        """What the pieces make of ``tensors`` where those of each group are run as one.
+
+        Groups are names of pieces and share none. A group that the target refuses is left out.
+        """
+        made: list[dict[str, Array]] = [{} for _ in tensors]
+        if not tensors or not groups:
+            return made
+        cut = cut_pieces(self._data, [name for group in groups for name in group], groups)
+        if all(name in tensors[0] for piece in cut.pieces for name in piece.inputs):
+            feeds = [_feed(cut.pieces, entry) for entry in tensors]
+            try:
+                answers = self._asker.ask_all(cut.model, feeds)
+            except NoAnswerError:
+                pass
+            else:
+                names = [name for piece in cut.pieces for name in piece.outputs]
+                for entry, answer in zip(made, answers, strict=True):
+                    entry.update(zip(names, answer, strict=True))
+                return made
+        if len(groups) > 1:
+            for group in groups:
+                for entry, new in zip(made, self.together(tensors, [group]), strict=True):
+                    entry.update(new)
+        return made
+
     def _some(self, cut: Cut, tensors: Sequence[Feed], made: list[dict[str, Array]]) -> None:
         ready = [p for p in cut.pieces if all(name in tensors[0] for name in p.inputs)]
         for piece in cut.pieces:
@@ -156,11 +184,11 @@ def measure_own(
             words = a.refused.get(piece.name) or b.refused.get(piece.name)
             distance = None
             if words is None:
-                distance = _between(anatomy, tensor, alone_a, alone_b)
+                distance = distance_of(anatomy, tensor, alone_a, alone_b)
             seen = own_of(piece, tensor, depth, distance, words)
             places = {
-                "in_place_a": _same(tensor, alone_a, drift.kept_a),
-                "in_place_b": _same(tensor, home_b, drift.kept_b),
+                "in_place_a": same_as(tensor, alone_a, drift.kept_a),
+                "in_place_b": same_as(tensor, home_b, drift.kept_b),
             }
             found.append(seen.model_copy(update=places))
     return found, alone_a, alone_b
@@ -182,14 +210,16 @@ def own_of(
     )
 
 
-def _between(anatomy: Anatomy, tensor: str, a: Sequence[Feed], b: Sequence[Feed]) -> Distance:
+def distance_of(anatomy: Anatomy, tensor: str, a: Sequence[Feed], b: Sequence[Feed]) -> Distance:
+    """How far B's answers of one tensor are from A's."""
     tally = Tally(anatomy.quantizers.get(tensor))
     for left, right in zip(a, b, strict=True):
         tally.add(left[tensor], right[tensor])
     return tally.distance()
 
 
-def _same(tensor: str, alone: Sequence[Feed], in_place: Sequence[Feed]) -> bool | None:
+def same_as(tensor: str, alone: Sequence[Feed], in_place: Sequence[Feed]) -> bool | None:
+    """Whether a tensor is the same in both, in all samples; None where one of them lacks it."""
     pairs = [
         (one[tensor], other[tensor])
         for one, other in zip(alone, in_place, strict=True)

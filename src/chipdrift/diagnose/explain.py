@@ -8,19 +8,20 @@ quiet data part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.mechanisms import Variation, between, catalogue
+from chipdrift.diagnose.catalogue import catalogue, fusions, narrowings
+from chipdrift.diagnose.mechanisms import Tables, Variation, between
 from chipdrift.diagnose.replay import Replay, share_equal
 from chipdrift.diagnose.shapley import shapley
 from chipdrift.diagnose.wording import said
 from chipdrift.findings import WORDS, Explanation, Mechanism
-from chipdrift.numerics.profile import Fallback, Profile, Rules
+from chipdrift.numerics.profile import Fallback, Profile
 
 Array = np.ndarray[Any, Any]
 
@@ -61,32 +62,36 @@ def explain(
     others: Iterable[Profile],
     known: Sequence[tuple[Variation, ...]] = (),
     search: bool = True,
+    turned: Callable[[Profile], Profile] = lambda profile: profile,
 ) -> tuple[Explanation, tuple[Variation, ...], Profile | None]:
     """The mechanisms by which B's answers of a piece part from A's.
 
     ``others`` are profiles to try for A where its own does not give its answers; ``known`` what
-    explained other pieces, tried first; without ``search`` the catalogue is left alone. Gives the
-    explanation, the variations, and the profile that stands for A (None where none does).
+    explained other pieces, tried first; without ``search`` the catalogue is left alone. ``turned``
+    gives a profile that has what was found in the neighbours with which the piece is computed
+    together: of what parts it from B, that is not the piece's own. Gives the explanation, the
+    variations, and the profile that stands for A (None where none does).
     """
     piece = trial.real.piece
     basis, basis_share = _basis(trial, profile_a, others)
-    before = trial.score(basis)[0]
     if basis_share < _KNOWN:
         words = trial.real.floats(basis) or "no profile gives what A answers here"
         return _nothing(trial, basis, basis_share, words), (), None
+    start = turned(basis)
+    before = trial.score(start)[0]
     chosen: tuple[Variation, ...] = ()
     rivals: dict[Variation, tuple[str, ...]] = {}
-    rules = trial.real.rules(basis)
+    tables = trial.real.tables(start)
     for tried in known:
-        made = _apply(basis, rules, tried)
+        made = _apply(start, tables, tried)
         if made is not None and trial.score(made)[1] == 1.0:
             chosen = tried
             break
     if not chosen:
-        chosen = _turned(trial, basis, rules, profile_b)
-    if not chosen or (search and not _gives_all(trial, basis, rules, chosen)):
-        listed, told = _search(trial, basis, rules) if search else ((), {})
-        if _score(trial, basis, rules, listed) > _score(trial, basis, rules, chosen):
+        chosen = _turned(trial, start, tables, profile_b)
+    if not chosen or (search and not _gives_all(trial, start, tables, chosen)):
+        listed, told = _search(trial, start, tables) if search else ((), {})
+        if _score(trial, start, tables, listed) > _score(trial, start, tables, chosen):
             chosen, rivals = listed, told
     if not chosen:
         return (
@@ -96,14 +101,14 @@ def explain(
         )
 
     def value(members: frozenset[int]) -> float:
-        made = _apply(basis, rules, [chosen[i] for i in sorted(members)])
+        made = _apply(start, tables, [chosen[i] for i in sorted(members)])
         return before if made is None else trial.score(made)[0]
 
     lost = max(1e-12, 1 - before)
     parts = shapley(len(chosen), value)
     mechanisms = []
     for index, (variation, part) in enumerate(zip(chosen, parts, strict=True)):
-        spoken_a, spoken_b = said(variation, basis, rules)
+        spoken_a, spoken_b = said(variation, tables)
         mechanisms.append(
             Mechanism(
                 mechanism=variation.mechanism,
@@ -160,68 +165,59 @@ def _basis(
     return best[1], trial.score(best[1], to_a=True)[0]
 
 
-def _apply(basis: Profile, rules: Rules | None, variations: Iterable[Variation]) -> Profile | None:
+def _apply(basis: Profile, tables: Tables, variations: Iterable[Variation]) -> Profile | None:
     """``basis`` with all the variations, one on top of the other."""
-    made: Profile | None = basis
+    made = basis
     for variation in variations:
-        if made is None:
-            return None
         if variation.part == "fallback":
             away = Fallback(ops=dict(variation.changes)["ops"])
             made = made.model_copy(update={"fallback": away})
             continue
-        step = variation.apply(made, rules)
+        step = variation.apply(made, tables)
         if step is None:
             return None
-        if rules is not None and variation.part in Rules.model_fields:
-            rules = Rules(**{**dict(rules), variation.part: getattr(step.rule[-1], variation.part)})
-        made = step
+        made, tables = step
     return made
 
 
-def _score(
-    trial: Trial, basis: Profile, rules: Rules | None, variations: Sequence[Variation]
-) -> float:
-    made = _apply(basis, rules, variations)
+def _score(trial: Trial, basis: Profile, tables: Tables, variations: Sequence[Variation]) -> float:
+    made = _apply(basis, tables, variations)
     return 0.0 if made is None else trial.score(made)[1]
 
 
 def _gives_all(
-    trial: Trial, basis: Profile, rules: Rules | None, variations: Sequence[Variation]
+    trial: Trial, basis: Profile, tables: Tables, variations: Sequence[Variation]
 ) -> bool:
-    return _score(trial, basis, rules, variations) == 1.0
+    return _score(trial, basis, tables, variations) == 1.0
 
 
 def _turned(
-    trial: Trial, basis: Profile, rules: Rules | None, profile_b: Profile | None
+    trial: Trial, basis: Profile, tables: Tables, profile_b: Profile | None
 ) -> tuple[Variation, ...]:
     """What B's own rules differ in, less what makes no difference; () where they do not help."""
-    theirs = None if profile_b is None else trial.real.rules(profile_b)
-    if rules is None or theirs is None:
+    if profile_b is None:
         return ()
-    turned = tuple(between(rules, theirs))
-    reached = _score(trial, basis, rules, turned)
+    turned = tuple(between(tables, trial.real.tables(profile_b)))
+    reached = _score(trial, basis, tables, turned)
     if not turned or reached <= trial.score(basis)[1]:
         return ()
     kept = list(turned)
     for variation in reversed(turned):
         rest = [v for v in kept if v is not variation]
-        if rest and _score(trial, basis, rules, rest) == reached:
+        if rest and _score(trial, basis, tables, rest) == reached:
             kept = rest
     return tuple(kept)
 
 
 def _search(
-    trial: Trial, basis: Profile, rules: Rules | None
+    trial: Trial, basis: Profile, tables: Tables
 ) -> tuple[tuple[Variation, ...], dict[Variation, tuple[str, ...]]]:
     """The fewest variations of the catalogue that give B's answers, or more than A's rules do."""
     before = trial.score(basis)[1]
-    listed = [*_special(trial), *catalogue(rules)]
-    if rules is None and trial.real.piece.nodes:
-        listed = _special(trial)
+    listed = _listed(trial, tables)
     scored: list[tuple[float, Variation]] = []
     for variation in listed:
-        made = _apply(basis, rules, [variation])
+        made = _apply(basis, tables, [variation])
         if made is not None:
             scored.append((trial.score(made)[1], variation))
     scored.sort(key=lambda entry: -entry[0])  # stable: the plain stay before the strange
@@ -230,7 +226,7 @@ def _search(
     best, first = scored[0]
     if best == 1.0:
         return (first,), {first: _rivals(scored, first)}
-    pair = _pair(trial, basis, rules, [v for _, v in scored[:_SINGLES]], listed, best)
+    pair = _pair(trial, basis, tables, [v for _, v in scored[:_SINGLES]], listed, best)
     if pair is not None:
         return pair, {}
     if best - before < _WORTH * (1 - before):
@@ -238,9 +234,21 @@ def _search(
     return (first,), {first: _rivals(scored, first)}
 
 
-def _special(trial: Trial) -> list[Variation]:
-    op = trial.real.piece.op
-    return [Variation("fallback", "fallback", (("ops", (op,)),))] if trial.real.piece.nodes else []
+def _listed(trial: Trial, tables: Tables) -> list[Variation]:
+    """What to try in a piece."""
+    piece = trial.real.piece
+    if not piece.nodes:  # a quantizer
+        return list(catalogue(tables))
+    listed: list[Variation] = []
+    if trial.real.fuses:
+        listed += fusions()
+    if tables.rules is not None or tables.floats is None:
+        listed.append(Variation("fallback", "fallback", (("ops", (piece.op,)),)))
+    if trial.real.narrows:
+        listed += narrowings()
+    if tables.rules is not None or tables.floats is not None:
+        listed += catalogue(tables)
+    return listed
 
 
 def _rivals(scored: Sequence[tuple[float, Variation]], chosen: Variation) -> tuple[str, ...]:
@@ -253,7 +261,7 @@ def _rivals(scored: Sequence[tuple[float, Variation]], chosen: Variation) -> tup
 def _pair(
     trial: Trial,
     basis: Profile,
-    rules: Rules | None,
+    tables: Tables,
     singles: Sequence[Variation],
     listed: Sequence[Variation],
     best: float,
@@ -264,7 +272,7 @@ def _pair(
         for second in listed:
             if second.mechanism == first.mechanism:
                 continue
-            made = _apply(basis, rules, [first, second])
+            made = _apply(basis, tables, [first, second])
             if made is None:
                 continue
             score = trial.score(made)[1]

@@ -1,20 +1,26 @@
-"""The mechanisms by name: which rule of a profile is which, and what else each might be.
+"""The mechanisms by name: which rule of a profile is which, and what turning one means.
 
-A mechanism is a group of rules that act as one. What is tried on a target whose rules are not known
-is listed here too, the plain before the strange: of two that explain alike, the first is named and
-the other called its rival.
+A mechanism is a group of rules that act as one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import ValidationError
 
-from chipdrift.numerics.profile import Override, Profile, Rules
-from chipdrift.numerics.rounding import Rounding
+from chipdrift.numerics.profile import (
+    Elementwise,
+    Fusion,
+    Input,
+    Narrow,
+    Override,
+    Profile,
+    Rules,
+    Weights,
+)
+from chipdrift.numerics.smallfloat import SmallFloat
 from chipdrift.records import Record
 
 # (part of a profile, field) to the mechanism's name.
@@ -46,12 +52,26 @@ _GROUPS: dict[str, dict[str, tuple[str, ...]]] = {
         "elementwise": ("zero_point",),
     },
     "function_table": {"function": ("arithmetic", "entries", "relative_error")},
+    "narrowed_operand": {"narrow": ("arithmetic", "fraction", "rounding")},
+    "block_scales": {"weights": ("format", "block", "collapse")},
+    "fused_activation": {"fusion": ("activation",)},
+    "fused_norm": {"fusion": ("batch_norm",)},
+    "fused_attention": {"fusion": ("attention_softmax", "attention_scores")},
+    "float16_range": {"floats": ("subnormals", "overflow")},
+    "float16_order": {
+        "floats": (
+            "format", "products", "accumulate", "order", "block", "within", "steps", "output",
+        ),
+    },
 }  # fmt: skip
+# What stands where a profile has no such table.
+_ABSENT: dict[str, Record] = {"narrow": Narrow(arithmetic="none")}
 
 # What helps against each today, besides the CPU and what :data:`MORE_BITS` names.
 FIXES: dict[str, str] = {
     "accumulator_overflow": "weights of 7 bits (reduce_range)",
-    "float16": "scale the sums down before these nodes, or use integers",
+    "float16_range": "scale the sums down before these nodes, or use integers",
+    "float16_order": "use integers",
     "block_scales": "quantize per channel (w4a16_pc, w8a16_pc)",
     "fused_activation": "give the activation and the op before it one range",
     "fallback": "replace the op by one that the NPU takes, or accept its time on the CPU",
@@ -70,11 +90,52 @@ MORE_BITS = frozenset(
 
 
 @dataclass(frozen=True)
+class Tables:
+    """The tables of a profile as they hold for one op.
+
+    ``rules`` is None where it does not run in integers, ``floats`` where it is no product of small
+    floats.
+    """
+
+    rules: Rules | None
+    weights: Weights
+    fusion: Fusion
+    floats: SmallFloat | None
+    input: Input
+
+    @classmethod
+    def of(cls, profile: Profile, rules: Rules | None = None) -> Tables:
+        """A profile's own, with the rules of an op that runs in integers."""
+        return cls(rules, profile.weights, profile.fusion, profile.floats, profile.input)
+
+    def table(self, part: str) -> Record | None:
+        """The table called ``part``; None where there is none."""
+        if part not in Rules.model_fields:
+            found: Record | None = getattr(self, part, None)
+            return found
+        if self.rules is None:
+            return None
+        return getattr(self.rules, part) or _ABSENT.get(part)
+
+    def having(self, part: str, table: Record) -> Tables:
+        """These tables with another one; raises ValidationError where it contradicts the rest."""
+        if part in Rules.model_fields and self.rules is not None:
+            return replace(self, rules=Rules(**{**dict(self.rules), part: table}))
+        match table:
+            case Weights():
+                return replace(self, weights=table)
+            case Fusion():
+                return replace(self, fusion=table)
+            case SmallFloat():
+                return replace(self, floats=table)
+        return self
+
+
+@dataclass(frozen=True)
 class Variation:
     """One mechanism at one strength, as a change of a profile.
 
-    ``part`` and ``changes`` are a table of a profile and its entries; ``b`` says in words what
-    they become.
+    ``part`` and ``changes`` are a table of a profile and its entries.
     """
 
     mechanism: str
@@ -86,47 +147,32 @@ class Variation:
         """The rule that it turns, by its place in a profile."""
         return ", ".join(f"{self.part}.{name}" for name, _ in self.changes)
 
-    @property
-    def b(self) -> str:
-        """What the rule becomes."""
-        return ", ".join(str(value) for _, value in self.changes)
-
-    def a(self, profile: Profile, rules: Rules | None) -> str:
-        """What the rule is without it."""
-        table = self.table(profile, rules)
-        return ", ".join(str(getattr(table, name, None)) for name, _ in self.changes)
-
-    def changed(self, profile: Profile, rules: Rules | None) -> Record | None:
+    def changed(self, tables: Tables) -> Record | None:
         """The table with the change; None where there is no such table, or it contradicts it."""
-        table = self.table(profile, rules)
+        table = tables.table(self.part)
         return None if table is None else altered(table, dict(self.changes))
 
-    def apply(self, profile: Profile, rules: Rules | None) -> Profile | None:
-        """``profile`` with the change; None where the rules would contradict each other.
+    def apply(self, profile: Profile, tables: Tables) -> tuple[Profile, Tables] | None:
+        """``profile`` with the change, and the tables as they are then.
 
-        ``rules`` are those that hold for the op in question: the change is made to them.
+        ``tables`` are those that hold for the op in question: the change is made to them. None
+        where nothing changes, or the rules would contradict each other.
         """
-        table = self.table(profile, rules)
-        changed = self.changed(profile, rules)
-        if changed is None or changed == table:
+        changed = self.changed(tables)
+        if changed is None or changed == tables.table(self.part):
             return None
-        if self.part in Rules.model_fields:
-            try:
-                override = Override.model_validate({self.part: changed})
-                made = profile.model_copy(update={"rule": (*profile.rule, override)})
-                if rules is not None:
-                    Rules(**{**dict(rules), self.part: changed})
-            except ValidationError:
-                return None
-            return made
-        return profile.model_copy(update={self.part: changed})
+        if self.part not in Override.model_fields:
+            return profile.model_copy(update={self.part: changed}), tables
+        try:
+            override = Override.model_validate({self.part: changed})
+            tables = tables.having(self.part, changed)
+        except ValidationError:
+            return None
+        return profile.model_copy(update={"rule": (*profile.rule, override)}), tables
 
-    def table(self, profile: Profile, rules: Rules | None) -> Record | None:
-        """The table that is changed, as it holds for the op; None where there is none."""
-        if self.part in Rules.model_fields:
-            return None if rules is None else getattr(rules, self.part)
-        found: Record | None = getattr(profile, self.part, None)
-        return found if isinstance(found, Record) else None
+
+# What of ``elementwise`` has a meaning without fixed point.
+_OF_ALL = frozenset({"arithmetic", "rounding", "zero_point", "reciprocal"})
 
 
 def altered(table: Record, changes: dict[str, Any]) -> Record | None:
@@ -145,6 +191,12 @@ def altered(table: Record, changes: dict[str, Any]) -> Record | None:
         given["steps"] = "single"
     if given.get("steps") == "double":
         given.pop("rounding", None)
+    if changes.get("arithmetic", "fixed_point") != "fixed_point":
+        kept = {"arithmetic"} if isinstance(table, Narrow) else _OF_ALL
+        if isinstance(table, Narrow | Elementwise):
+            given = {name: value for name, value in given.items() if name in kept}
+    if isinstance(table, SmallFloat):
+        _without_order(given, changes)
     given = {name: value for name, value in given.items() if value != fields[name].default}
     try:
         return type(table)(**given)
@@ -152,12 +204,22 @@ def altered(table: Record, changes: dict[str, Any]) -> Record | None:
         return None
 
 
-def between(a: Rules, b: Rules) -> list[Variation]:
-    """The mechanisms in which two ops' rules differ, each with all its rules turned to ``b``'s."""
+def _without_order(given: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Take out what another accumulator or order leaves without a meaning."""
+    if given["accumulate"] == "exact" and "order" not in changes:
+        given["order"] = "sequential"
+    if given["order"] != "blocks":
+        given.update({"block": None, "within": "sequential"})
+    if given["accumulate"] in (16, 32) and "steps" not in changes:
+        given["steps"] = "single"
+
+
+def between(a: Tables, b: Tables) -> list[Variation]:
+    """The mechanisms in which two ops' tables differ, each with all its rules turned to ``b``'s."""
     found = []
     for mechanism, parts in _GROUPS.items():
         for part, names in parts.items():
-            mine, theirs = getattr(a, part, None), getattr(b, part, None)
+            mine, theirs = a.table(part), b.table(part)
             if mine is None or theirs is None:
                 continue
             changes = tuple(
@@ -168,92 +230,3 @@ def between(a: Rules, b: Rules) -> list[Variation]:
             if changes:
                 found.append(Variation(mechanism, part, changes))
     return found
-
-
-_DROPS = ("FLOOR", "HALF_UP", "MIDPOINT", "MIDPOINT_NONZERO")
-# Products in a partial sum: what instructions take, and windows of convolutions.
-_BLOCKS = (2, 3, 4, 5, 6, 8, 9, 12, 16, 24, 25, 27, 32, 48, 64, 128)
-
-
-def catalogue(rules: Rules | None) -> Iterator[Variation]:
-    """What might differ where nothing is known of B, by what the op's rules are for A."""
-    if rules is None:
-        yield from _inputs()
-        return
-    for rounding in Rounding:
-        if rounding is not Rounding.STOCHASTIC:
-            yield Variation("rounding", "requantize", (("rounding", rounding),))
-            yield Variation("rounding", "elementwise", (("rounding", rounding),))
-    yield Variation(
-        "rounding", "requantize", (("multiplier", "significand"), ("bits", 31), ("steps", "double"))
-    )
-    for drop in range(1, 17):
-        for how in _DROPS:
-            yield Variation("dropped_bits", "requantize", (("drop", drop), ("drop_rounding", how)))
-    for keep in range(13):
-        for how in _DROPS:
-            yield Variation("dropped_bits", "requantize", (("keep", keep), ("drop_rounding", how)))
-    for operands in ("centred", "stored"):
-        for width in (16, 24, 32):
-            for overflow in ("saturate", "wrap"):
-                for order in ("channels_first", "channels_last"):
-                    yield Variation(
-                        "accumulator_overflow",
-                        "accumulator",
-                        (
-                            ("width", width), ("overflow", overflow), ("operands", operands),
-                            ("order", order),
-                        ),
-                    )  # fmt: skip
-    for block in _BLOCKS:
-        for overflow in ("saturate", "wrap"):
-            yield Variation(
-                "accumulator_overflow",
-                "accumulator",
-                (
-                    ("operands", "stored"), ("block", block), ("block_width", 16),
-                    ("block_overflow", overflow),
-                ),
-            )  # fmt: skip
-    yield Variation("scale_precision", "requantize", (("multiplier", "exact"),))
-    yield Variation("scale_precision", "requantize", (("multiplier", "float32"),))
-    for scale in ("exact", "float32", "float64"):
-        yield Variation("scale_precision", "requantize", (("scale", scale),))
-    yield Variation("scale_precision", "requantize", (("multiplier", "power_of_two"),))
-    for bits in (*range(24, 3, -1), 31):
-        yield Variation(
-            "scale_precision", "requantize", (("multiplier", "significand"), ("bits", bits))
-        )
-    for bits in (*range(24, 3, -1), 31):
-        yield Variation(
-            "scale_precision", "requantize", (("multiplier", "fixed_point"), ("bits", bits))
-        )
-    yield Variation("scale_precision", "elementwise", (("arithmetic", "exact"),))
-    yield Variation("scale_precision", "elementwise", (("arithmetic", "float32"),))
-    for bits in (*range(16, 3, -1), 31, 24, 20):
-        yield Variation(
-            "scale_precision", "elementwise", (("arithmetic", "fixed_point"), ("bits", bits))
-        )
-    for bias in ("exact", "float32", "float32_reciprocal"):
-        yield Variation("bias_and_zero_point", "requantize", (("bias", bias),))
-    for place in ("output", "accumulator"):
-        yield Variation("bias_and_zero_point", "requantize", (("zero_point", place),))
-    for place in ("output", "inside"):
-        yield Variation("bias_and_zero_point", "elementwise", (("zero_point", place),))
-    for arithmetic in ("exact", "float32", "float16"):
-        yield Variation("function_table", "function", (("arithmetic", arithmetic),))
-    for entries in (16, 32, 64, 128, 256, 1024):
-        yield Variation(
-            "function_table", "function", (("arithmetic", "table"), ("entries", entries))
-        )
-    for collapse in ("per_channel", "per_tensor"):
-        yield Variation("block_scales", "weights", (("collapse", collapse),))
-
-
-def _inputs() -> Iterator[Variation]:
-    """What a quantizer of real values might do."""
-    for rounding in Rounding:
-        if rounding is not Rounding.STOCHASTIC:
-            yield Variation("rounding", "input", (("rounding", rounding),))
-    for arithmetic in ("exact", "float32", "float32_reciprocal"):
-        yield Variation("scale_precision", "input", (("arithmetic", arithmetic),))

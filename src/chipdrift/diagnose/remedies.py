@@ -9,6 +9,7 @@ from chipdrift.diagnose.case import FLOAT
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import FIXES, MORE_BITS
+from chipdrift.diagnose.sums import overflowing
 from chipdrift.schemes import builtin_schemes
 
 # What a finding says of a difference between A and B that costs nothing.
@@ -18,8 +19,10 @@ WIDE = "w8a16_pc"
 _PER_CHANNEL = "w8a8_pc"
 _WIDE_BITS = 16
 _WIDER = f"16-bit activations ({WIDE})"
-# Runtimes of this host, which alone have options for x86.
-_HOST = "ort:"
+# onnxruntime on an x86 without VNNI adds 8-bit products in pairs of 16 bits: the profile by which
+# such a target computes, and the option without which it does. ``ort:cpu`` has it set.
+_IN_PAIRS = "avx2-saturating"
+_NO_PAIRS = "session.x64quantprecision=1"
 
 
 def narrow(exam: Exam) -> bool:
@@ -80,7 +83,7 @@ def on_cpu(nodes: Sequence[str]) -> str:
 def remedy(exam: Exam, mechanism: str, nodes: Sequence[str]) -> tuple[str, str | None]:
     """What to do about a mechanism in ``nodes``, with its command (None: there is none)."""
     if mechanism == "accumulator_overflow":
-        fix, command = overflow_remedy(exam, nodes)
+        fix, command = overflow_remedy(exam, nodes, overflowing(exam, nodes))
         # Other samples may reach further: the cure is named all the same.
         if harmless(exam):
             return f"{NONE_NEEDED} on these samples; to be rid of it, {fix}", None
@@ -96,12 +99,19 @@ def remedy(exam: Exam, mechanism: str, nodes: Sequence[str]) -> tuple[str, str |
     return ", or ".join(parts), command
 
 
-def overflow_remedy(exam: Exam, nodes: Sequence[str]) -> tuple[str, str | None]:
-    """What to do about sums that pass the end in ``nodes``: on a chip first, then on x86."""
+def overflow_remedy(
+    exam: Exam, nodes: Sequence[str], targets: Sequence[str]
+) -> tuple[str, str | None]:
+    """What to do about sums that pass the end in ``nodes`` on ``targets``, with its command.
+
+    An option of onnxruntime is named where it is onnxruntime on an x86 that overflows; the CPU as a
+    way out where it is an NPU.
+    """
+    sides = [side for side in (exam.case.a, exam.case.b) if side and side.name in targets]
+    x86 = [side.name for side in sides if side.profile == _IN_PAIRS]
+    parts = [f"{_NO_PAIRS} in onnxruntime on {' and '.join(x86)}"] if x86 else []
     command = more_bits(exam)
-    parts = [_WIDER] if command else []
-    parts += [on_cpu(nodes), FIXES["accumulator_overflow"]]
-    hosts = [name for name in exam.targets if name.startswith(_HOST)]
-    if hosts:
-        parts.append(f"session.x64quantprecision=1 on {' and '.join(hosts)}, if that is an x86")
-    return ", or ".join(parts), command
+    parts += [_WIDER] if command else []
+    if any(side.has_npu and side.name not in x86 for side in sides):
+        parts.append(on_cpu(nodes))
+    return ", or ".join([*parts, FIXES["accumulator_overflow"]]), command

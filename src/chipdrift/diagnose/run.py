@@ -21,6 +21,7 @@ from chipdrift.diagnose.experiments import explain_pieces
 from chipdrift.diagnose.explorer import write_node_data
 from chipdrift.diagnose.files import check_writable, write_diagnosis
 from chipdrift.diagnose.floating import own_against_float
+from chipdrift.diagnose.together import rejoin
 from chipdrift.diagnose.verdict import give_verdict
 from chipdrift.diagnose.watch import Watching, watch
 from chipdrift.findings import Attribution, Diagnosis, Explanation, Finding, Own, Side
@@ -186,8 +187,9 @@ def _look(
         return _Seen(seen, own_against_float(anatomy, drift, feeds, on_a))
     tell("every node alone, on the same integers")
     own, made_a, made_b = measure_own(anatomy, drift, feeds, on_a, on_b)
+    own, joined = rejoin(anatomy, drift, own, feeds, on_a, on_b)
     explained = explain_pieces(
-        case, anatomy, drift, own, feeds, (on_a, on_b), (made_a, made_b), tell
+        case, anatomy, drift, own, feeds, (on_a, on_b), (made_a, made_b), joined, tell
     )
     return _Seen(seen, own, made_a, made_b, *explained)
 

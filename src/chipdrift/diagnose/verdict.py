@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.case import FLOAT, Case
+from chipdrift.diagnose.counts import counted
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Cause, Verdict
 from chipdrift.matrix import cell_outputs
@@ -41,7 +42,8 @@ def give_verdict(case: Case) -> Verdict:
     if count < _FEW:
         return Verdict(
             cause="unknown",
-            words=f"{count} samples carry no verdict: a single one is {100 / max(1, count):.0f} "
+            words=f"{counted(count, 'sample')} {'carries' if count == 1 else 'carry'} no verdict: a single one "
+            f"is {100 / max(1, count):.0f} "
             f"points. Measure at least {_FEW}, better some hundreds.",
             **common,
         )
@@ -104,11 +106,11 @@ def _judged(
     else:
         cause = "neither"
         words = (
-            f"no loss that {count} samples carry, on either. Seen: {seen}; the difference "
+            f"no loss that {counted(count, 'sample')} carry, on either. Seen: {seen}; the difference "
             f"between the two: {between or tested}"
         )
     words += "".join(
-        f". {cell.target} ran {cell.audited} samples itself: beyond them {cell.copied_from}, which "
+        f". {cell.target} ran {counted(cell.audited, 'sample')} itself: beyond them {cell.copied_from}, which "
         "answered alike on those, stands in"
         for cell in cells
         if cell.copied_from is not None
@@ -141,7 +143,7 @@ def _alone(cell: Cell, count: int, common: dict[str, Any]) -> Verdict:
         )
     else:
         words = (
-            f"no difference from the float model that {count} samples carry (seen: "
+            f"no difference from the float model that {counted(count, 'sample')} carry (seen: "
             f"{_signed(change)}{span})."
         )
     return Verdict(

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from chipdrift.diagnose.mechanisms import Variation
+from chipdrift.diagnose.mechanisms import Tables, Variation
 from chipdrift.findings import WORDS, Mechanism
-from chipdrift.numerics.profile import Profile, Rules
 
 # Between the bits that a target drops and what becomes of the rest.
 _REST = ", and "
@@ -27,7 +26,7 @@ _ROUNDS = {
 }
 
 
-def said(variation: Variation, profile: Profile, rules: Rules | None) -> tuple[str, str]:
+def said(variation: Variation, tables: Tables) -> tuple[str, str]:
     """What the rule is for A, and what the variation makes of it.
 
     Each is a clause that begins with its verb, or with "the sum", and holds a profile's term in
@@ -35,8 +34,8 @@ def said(variation: Variation, profile: Profile, rules: Rules | None) -> tuple[s
     """
     if variation.part == "fallback":
         return "computes it in integers", "computes it in float"
-    before = variation.table(profile, rules)
-    after = variation.changed(profile, rules)
+    before = tables.table(variation.part)
+    after = variation.changed(tables)
     words = _WORDS.get((variation.mechanism, variation.part))
     if before is not None and after is not None and words is not None:
         spoken = words(before), words(after)
@@ -193,7 +192,80 @@ def _weights(table: Any) -> str:
     return f"uses one scale {table.collapse.replace('per_', 'per ')} for the weights"
 
 
+def _collapse_or_format(table: Any) -> str:
+    if table.format is None:
+        return _weights(table)
+    return f"keeps the weights as {table.format} in blocks of {table.block}"
+
+
+def _narrow(table: Any) -> str:
+    if table.arithmetic == "none":
+        return "multiplies the second activation with all its 16 bits"
+    how = "rounded once"
+    if table.arithmetic == "fixed_point":
+        how = f"by way of {table.fraction} bits behind the point ({table.rounding})"
+    return f"brings the second activation to 8 bits, {how}"
+
+
+def _activation(table: Any) -> str:
+    if table.activation == "fused":
+        return "computes the op and the activation behind it in one, with one rounding"
+    return "rounds to the op's own scale before the activation, as the model writes"
+
+
+def _norm(table: Any) -> str:
+    if table.batch_norm == "fused":
+        return "takes the batch normalization into the weights before it"
+    return "computes the batch normalization by itself"
+
+
+def _attention(table: Any) -> str:
+    scores = (
+        "keeps the scores in the accumulator up to the softmax"
+        if table.attention_scores == "fused"
+        else "rounds the scores where the model says"
+    )
+    own = table.attention_softmax
+    if own is None:
+        return f"{scores}, and computes the softmax as any other"
+    return f"{scores}, and {_function(own).replace('the function', 'the softmax')}"
+
+
+def _range(table: Any) -> str:
+    low = (
+        "makes what lies below the normal numbers 0"
+        if table.subnormals == "flush"
+        else "keeps subnormal numbers"
+    )
+    high = "65504" if table.overflow == "clamp" else "infinity"
+    return f"{low}, and what passes the end {high}"
+
+
+def _order(table: Any) -> str:
+    kept = {16: table.format, 32: "float32", 64: "float64", "exact": "all bits"}[table.accumulate]
+    if table.accumulate == "exact":
+        words = "keeps all bits of the sum"
+    else:
+        order = {
+            "sequential": "one after the other",
+            "pairwise": "in pairs of pairs",
+            "blocks": f"in blocks of {table.block}",
+        }[table.order]
+        words = f"adds {order} in {kept}"
+    if table.products != "exact":
+        words += f", each product rounded to {table.products}"
+    if table.steps == "double":
+        words += ", and rounds to float32 on the way"
+    return f"{words} ({table.output})"
+
+
 _WORDS = {
+    ("narrowed_operand", "narrow"): _narrow,
+    ("fused_activation", "fusion"): _activation,
+    ("fused_norm", "fusion"): _norm,
+    ("fused_attention", "fusion"): _attention,
+    ("float16_range", "floats"): _range,
+    ("float16_order", "floats"): _order,
     ("rounding", "requantize"): _rounding,
     ("rounding", "elementwise"): _rounding,
     ("rounding", "input"): _input,
@@ -206,5 +278,5 @@ _WORDS = {
     ("scale_precision", "requantize"): _scale,
     ("scale_precision", "elementwise"): _sum,
     ("function_table", "function"): _function,
-    ("block_scales", "weights"): _weights,
+    ("block_scales", "weights"): _collapse_or_format,
 }

@@ -97,7 +97,9 @@ class _Cutter:
         nodes: list[onnx.NodeProto] = list(self.fixed)
         inputs: dict[str, onnx.ValueInfoProto] = {}
         outputs: list[onnx.ValueInfoProto] = []
-        for members in self._together(self._groups(), joined):
+        groups = self._groups()
+        leaving = {out for group in groups for out in self._ends(group)}
+        for members in self._together(groups, joined):
             inner = [(n.name, n.op_type) for n in members if n.op_type not in (_Q, _DQ)]
             lead = _lead(members)
             if only is not None and lead.name not in only:
@@ -111,7 +113,8 @@ class _Cutter:
                 if name in self.varying and name not in made
             ]
             reads = list(dict.fromkeys(reads))
-            ends = self._ends(members, made)
+            # What left a piece that is joined still does: it can be looked at.
+            ends = [out for node in members for out in node.output if out in leaving]
             change = {name: prefix + name for name in (*made, *reads)}
             fed = []
             for name in reads:
@@ -186,7 +189,7 @@ class _Cutter:
             groups = merged
         return groups
 
-    def _ends(self, members: Sequence[onnx.NodeProto], made: set[str]) -> list[str]:
+    def _ends(self, members: Sequence[onnx.NodeProto]) -> list[str]:
         """What leaves a piece: quantized integers, graph outputs, what other pieces read."""
         inside = {node.name for node in members}
         ends = []

@@ -19,6 +19,7 @@ def narrows(spec: OpSpec) -> bool:
     quant = operand.quant
     return (
         spec.rules.narrow is not None
+        and spec.rules.narrow.arithmetic != "none"
         and operand.constant is None
         and quant is not None
         and quant.per_tensor

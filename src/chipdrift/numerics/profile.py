@@ -131,10 +131,11 @@ class Narrow(Record):
     """How the second activation of a MatMul comes from 16 bits to 8 before it is multiplied (N16).
 
     ``exact`` rounds once, halves up; ``fixed_point`` counts in units of ``2**-fraction``, every
-    integer rounded to them by ``rounding``.
+    integer rounded to them by ``rounding``; ``none`` leaves it at 16 bits, as a profile without
+    this table does.
     """
 
-    arithmetic: Literal["exact", "fixed_point"] = "exact"
+    arithmetic: Literal["none", "exact", "fixed_point"] = "exact"
     fraction: int | None = Field(default=None, ge=1, le=16)
     rounding: Literal["UP", "HALF_UP", "FLOOR"] = "HALF_UP"
 
@@ -260,53 +261,6 @@ class Weights(Record):
         return self
 
 
-class Override(Record):
-    """Rules for some ops only; a later override wins over an earlier one.
-
-    A table here takes the place of the profile's own table as a whole: what it leaves out has its
-    default.
-    ``ops``, ``activation`` (the width of the op's activations in bits), ``kernel``, ``nodes`` (by
-    name, in one model) and ``least_scale`` select; what is left out selects all. ``least_scale`` is
-    for products: S = input scale x weight scale / output scale must be as large as that in every
-    output channel (N20).
-    """
-
-    ops: tuple[str, ...] | None = None
-    nodes: tuple[str, ...] | None = None
-    activation: Literal[8, 16] | None = None
-    kernel: Kernel | None = None
-    least_scale: float | None = Field(default=None, gt=0)
-    accumulator: Accumulator | None = None
-    requantize: Requantize | None = None
-    elementwise: Elementwise | None = None
-    function: Function | None = None
-    narrow: Narrow | None = None
-    weights: Weights | None = None
-
-    def selects(
-        self,
-        op: str,
-        activation: int | None,
-        kernel: str | None,
-        node: str | None = None,
-        least_scale: Fraction | None = None,
-    ) -> bool:
-        """Whether this override is about ``op``; ``activation`` None is any width.
-
-        ``least_scale`` is the node's least S, None where it is no product with one.
-        """
-        return (
-            (self.ops is None or op in self.ops)
-            and (self.nodes is None or node in self.nodes)
-            and (activation is None or self.activation is None or self.activation == activation)
-            and (self.kernel is None or self.kernel == kernel)
-            and (
-                self.least_scale is None
-                or (least_scale is not None and least_scale >= Fraction(self.least_scale))
-            )
-        )
-
-
 class Input(Record):
     """The QuantizeLinear of float values (N50).
 
@@ -346,6 +300,69 @@ class Fusion(Record):
                 '"exact", "float32" or "float16", or attention_scores = "as_written"'
             )
         return self
+
+
+class Override(Record):
+    """Rules for some ops only; a later override wins over an earlier one.
+
+    A table here takes the place of the profile's own table as a whole: what it leaves out has its
+    default.
+    ``ops``, ``activation`` (the width of the op's activations in bits), ``kernel``, ``nodes`` (by
+    name, in one model) and ``least_scale`` select; what is left out selects all. ``least_scale`` is
+    for products: S = input scale x weight scale / output scale must be as large as that in every
+    output channel (N20).
+
+    ``weights``, ``fusion`` and ``floats`` are chosen by ``ops`` and ``nodes`` alone. Of a fusion
+    the op is the one behind: the Relu or Clip, the BatchNormalization, the Softmax.
+    """
+
+    ops: tuple[str, ...] | None = None
+    nodes: tuple[str, ...] | None = None
+    activation: Literal[8, 16] | None = None
+    kernel: Kernel | None = None
+    least_scale: float | None = Field(default=None, gt=0)
+    accumulator: Accumulator | None = None
+    requantize: Requantize | None = None
+    elementwise: Elementwise | None = None
+    function: Function | None = None
+    narrow: Narrow | None = None
+    weights: Weights | None = None
+    fusion: Fusion | None = None
+    floats: SmallFloat | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Override:
+        for table in ("weights", "fusion", "floats"):
+            for key in ("activation", "kernel", "least_scale"):
+                if getattr(self, table) is not None and getattr(self, key) is not None:
+                    raise ValueError(
+                        f"{key} contradicts {table}, which is chosen by ops and nodes alone; "
+                        f"remove {key}, or give {table} a rule of its own"
+                    )
+        return self
+
+    def selects(
+        self,
+        op: str,
+        activation: int | None,
+        kernel: str | None,
+        node: str | None = None,
+        least_scale: Fraction | None = None,
+    ) -> bool:
+        """Whether this override is about ``op``; ``activation`` None is any width.
+
+        ``least_scale`` is the node's least S, None where it is no product with one.
+        """
+        return (
+            (self.ops is None or op in self.ops)
+            and (self.nodes is None or node in self.nodes)
+            and (activation is None or self.activation is None or self.activation == activation)
+            and (self.kernel is None or self.kernel == kernel)
+            and (
+                self.least_scale is None
+                or (least_scale is not None and least_scale >= Fraction(self.least_scale))
+            )
+        )
 
 
 class Fallback(Record):
@@ -416,13 +433,23 @@ class Profile(Record):
     def attention_rules(self, activation: int, node: str) -> Rules:
         """The rules of the Softmax ``node`` of an attention (N74)."""
         rules = self.rules_for("Softmax", activation, None, node)
-        own = self.fusion.attention_softmax
+        own = self.fusion_for("Softmax", node).attention_softmax
         return rules if own is None else rules.model_copy(update={"function": own})
 
     def weights_for(self, op: str, node: str) -> Weights:
         """What is done to the weights of a node."""
         own = [o.weights for o in self.rule if o.weights and o.selects(op, None, None, node)]
         return own[-1] if own else self.weights
+
+    def fusion_for(self, op: str, node: str) -> Fusion:
+        """What a node is computed in one with; ``op`` is the one behind: a Relu, a Softmax."""
+        own = [o.fusion for o in self.rule if o.fusion and o.selects(op, None, None, node)]
+        return own[-1] if own else self.fusion
+
+    def floats_for(self, op: str, node: str) -> SmallFloat | None:
+        """How a product of small floats is computed; None where nothing is known of it."""
+        own = [o.floats for o in self.rule if o.floats and o.selects(op, None, None, node)]
+        return own[-1] if own else self.floats
 
     def _merged(self, overrides: list[Override]) -> Rules:
         parts = {part: getattr(self, part) for part in Rules.model_fields}

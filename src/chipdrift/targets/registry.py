@@ -14,11 +14,15 @@ _PLUMBING = frozenset({"base", "placement", "process", "registry", "worker"})
 
 
 def runtimes() -> dict[str, ModuleType]:
-    """The runtimes that are there, by the name that stands before a target's colon."""
+    """The runtimes that are there, by the name that stands before a target's colon.
+
+    It is the module's name, or its ``PREFIX`` where that is no name for a module.
+    """
     found = {}
-    for module in pkgutil.iter_modules(targets.__path__):
-        if module.name not in _PLUMBING:
-            found[module.name] = importlib.import_module(f"{targets.__name__}.{module.name}")
+    for entry in pkgutil.iter_modules(targets.__path__):
+        if entry.name not in _PLUMBING:
+            module = importlib.import_module(f"{targets.__name__}.{entry.name}")
+            found[getattr(module, "PREFIX", entry.name)] = module
     return found
 
 

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from chipdrift.diagnose.mechanisms import catalogue
+from chipdrift.diagnose.catalogue import catalogue, fusions, narrowings
+from chipdrift.diagnose.mechanisms import Tables
 from chipdrift.diagnose.wording import clause, said, titled
 from chipdrift.findings import WORDS, Mechanism
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.profiles import builtin_profiles
+from chipdrift.numerics.smallfloat import SmallFloat
 
 
 @pytest.mark.parametrize("name", sorted(builtin_profiles()))
 def test_clauses_have_verbs(name: str) -> None:
     profile = builtin_profiles()[name]
-    for rules in (None, profile.rules_for("Conv"), profile.rules_for("Add")):
-        for variation in catalogue(rules):
-            if variation.changed(profile, rules) in (None, variation.table(profile, rules)):
+    held = Tables.of(profile)
+    for tables in (
+        replace(held, floats=None),
+        replace(held, floats=held.floats or SmallFloat()),
+        Tables.of(profile, profile.rules_for("Conv")),
+        Tables.of(profile, profile.rules_for("Add")),
+    ):
+        for variation in (*catalogue(tables), *fusions(), *narrowings()):
+            if variation.changed(tables) in (None, tables.table(variation.part)):
                 continue
-            for words in said(variation, profile, rules):
+            spoken = said(variation, tables)
+            assert spoken[0] != spoken[1]
+            for words in spoken:
                 assert re.match(r"(the sum|[a-z]+s )", words), words
                 # A term of the profile stands in brackets, where the words say what it does.
                 for term in re.findall(r"[A-Z]{2,}_?[A-Z]*", words):
@@ -41,10 +52,11 @@ def _mechanism(name: str, rule: str, a: str, b: str) -> Mechanism:
 def test_titles_say_what_differs() -> None:
     drops = {}
     profile = Profile(name="plain")
-    for variation in catalogue(profile.rules_for("Conv")):
+    tables = Tables.of(profile, profile.rules_for("Conv"))
+    for variation in catalogue(tables):
         if variation.mechanism == "dropped_bits" and variation.part == "requantize":
             none, drops[tuple(v for _, v in variation.changes), variation.rule] = said(
-                variation, profile, profile.rules_for("Conv")
+                variation, tables
             )
     rule = "requantize.drop, requantize.drop_rounding"
     two, other, three = (drops[key, rule] for key in ((2, "FLOOR"), (2, "HALF_UP"), (3, "FLOOR")))

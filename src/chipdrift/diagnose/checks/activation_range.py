@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
@@ -104,7 +105,7 @@ def look(exam: Exam) -> Iterator[Finding]:
 def _finding(
     exam: Exam, found: Sequence[_Range], title: str, fix: str, severity: Severity, weight: float
 ) -> Finding:
-    others = f", and of {len(found) - 1} others" if len(found) > 1 else ""
+    others = f", and of {counted(len(found) - 1, 'other')}" if len(found) > 1 else ""
     command = more_bits(exam)
     basis = "the float model's values" if exam.floats else "the heap at an end of the range"
     return Finding(
@@ -114,7 +115,7 @@ def _finding(
         words=found[0].words,
         nodes=tuple(dict.fromkeys(r.node for r in found)),
         targets=exam.targets,
-        experiment=f"{len(exam.tensors_a)} samples: the integers on {exam.targets[0]}, and {basis}",
+        experiment=f"{counted(len(exam.tensors_a), 'sample')}: the integers on {exam.targets[0]}, and {basis}",
         fix=f"try {fix}" + (f", or 16-bit activations ({WIDE})" if command else ""),
         command=command,
         weight=float(weight),

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from chipdrift.diagnose.counts import besides, counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import NONE_NEEDED, WIDE, harmless, more_bits, on_cpu
@@ -35,7 +36,9 @@ _LEAST = 0.05
 _LEVELS = 256  # of 16 bits, 256 steps are one of 8 bits: what is less than that harms nobody
 # Rounding moves a value by a few steps; what moves one further is an overflow or a fault.
 _FAR = 32.0
-_NOT_ROUNDING = frozenset({"accumulator_overflow", "block_scales", "float16", "fallback", "layout"})
+_NOT_ROUNDING = frozenset(
+    {"accumulator_overflow", "block_scales", "float16_range", "float16_order", "fallback", "layout"}
+)
 # Values of a sample hang together, so that a standard error from their number is too small: eight
 # of them are still beyond chance at a sixteenth of that number, where two decide.
 _ERRORS = 8.0
@@ -62,7 +65,7 @@ def look(exam: Exam) -> Iterator[Finding]:
     worst, low = leans[0], leans[0].bias < 0
     first, last = _halves(exam)
     grows = last >= _GROWS * first and last >= _LEAST
-    others = f" and {len(leans) - 1} other nodes" if len(leans) > 1 else ""
+    others = besides(len(leans) - 1)
     moved = (
         f"In place the mean shift grows from {first:.2f} steps in the first half of the model to "
         f"{last:.2f} in the second."
@@ -83,7 +86,7 @@ def look(exam: Exam) -> Iterator[Finding]:
         nodes=nodes,
         targets=(a, b),
         experiment=f"each node cut out with its quantizers and fed with {a}'s integers on both, "
-        f"{exam.diagnosis.own_samples} samples",
+        f"{counted(exam.diagnosis.own_samples, 'sample')}",
         fix=NONE_NEEDED
         if harmless(exam)
         else f"add the mean difference to the node's bias for {b}{wider}, or {on_cpu(nodes)}",
@@ -119,7 +122,7 @@ def _lean(exam: Exam, own: Own) -> _Lean | None:
 def _otherwise(exam: Exam, own: Own) -> bool:
     """Whether the node parts by something else than rounding."""
     distance, explanation = own.distance, exam.explanation(own.node)
-    if distance is None or (distance.max_lsb or 0.0) > _FAR:
+    if distance is None or own.together or (distance.max_lsb or 0.0) > _FAR:
         return True
     first = explanation.mechanisms[:1] if explanation is not None else ()
     return any(mechanism.mechanism in _NOT_ROUNDING for mechanism in first)

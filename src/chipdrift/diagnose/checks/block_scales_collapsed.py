@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import besides
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.diagnose.replay import Replay, flat
@@ -65,7 +66,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             check="block-scales-collapsed",
             severity="warning",
             title=f"{target} computes {worst}"
-            + (f" and {others} other node{'s' * (others > 1)}" if others else "")
+            + besides(others)
             + " without the scales of its blocks",
             words=f"the weights have a scale for every block in the model; {target} answers as "
             "with the largest of each channel: the answers are off by "

@@ -2,7 +2,12 @@
 
 What it finds: ranges that the calibration set and that the evaluation data do not fit, throughout
 the model: inputs beyond the calibrated range, many activations beyond theirs, or all of them far
-inside.
+inside. Both must be more than chance, at 1 % over all tensors (Holm), on four samples at least.
+Beyond: a new sample passes the extremes of N like it once in N + 1 times, whatever the data; the p
+value is that of k among m doing so. Inside: N samples that scatter as those of the evaluation do
+(log-normal) would not have reached so far. N is the number of calibration samples, 10 where the run
+does not tell it. The first is exact for min-max ranges; others are cut on purpose, and what is left
+out so is no more than outliers.
 
 Why it hurts: what lies beyond a range is cut off, however large it was; what lies far inside it
 uses a few of the integers. Either looks like a loss by quantization and is one of preparation.
@@ -16,16 +21,19 @@ evaluate on, and none of them among those.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
 from chipdrift.findings import Finding
+from chipdrift.metrics import holm
 from chipdrift.records import Quantizer
 
 Array = np.ndarray[Any, Any]
@@ -36,41 +44,58 @@ _BEYOND = 0.01
 _MUCH = 0.05
 # The share of tensors of which that must hold: one clipped activation is another check's.
 _MANY = 0.25
-# A few samples reach less far than the calibration's hundred; on like data the median tensor still
-# reaches most of its range, and a third (1.6 bits lost) has never been chance.
+# The median tensor reaches a third of its range at most: 1.6 bits are lost.
 _INSIDE = 1 / 3
+# How rarely chance alone may make this finding; how few samples tell nothing of their scatter.
+_CHANCE = 0.01
+_LEAST = 4
+_SMALLEST = 1e-6
+# Calibration samples where the run does not tell: fewer would be a fault that the same fix mends.
+_CALIBRATED = 10
 
 
 @dataclass(frozen=True)
 class _Reach:
-    """A tensor's values against its range: the share far beyond, and how much of it they span."""
+    """A tensor's values against its range: the share far beyond, and how much of it they span.
+
+    ``p_beyond`` and ``p_inside`` are the chances of that if calibration and evaluation were alike.
+    """
 
     node: str
     beyond: float
     spanned: float
     fed: bool
+    p_beyond: float
+    p_inside: float
 
 
 def look(exam: Exam) -> Iterator[Finding]:
     """At most one finding: it is the calibration as a whole that is, or is not, like the data."""
     reaches = _reaches(exam)
-    beyond = sorted((r for r in reaches if r.beyond > _BEYOND), key=lambda r: -r.beyond)
-    inputs = [r for r in beyond if r.fed]
+    chances = holm([r.p_beyond for r in reaches])
+    beyond = [
+        (r, p) for r, p in zip(reaches, chances, strict=True) if r.beyond > _BEYOND and p < _CHANCE
+    ]
+    beyond.sort(key=lambda pair: -pair[0].beyond)
+    inputs = [pair for pair in beyond if pair[0].fed]
     if inputs or (reaches and len(beyond) >= max(2, _MANY * len(reaches))):
-        worst = inputs[0] if inputs else beyond[0]
+        worst, chance = inputs[0] if inputs else beyond[0]
         what = "evaluation inputs" if worst.fed else f"values of {worst.node}"
         yield _finding(
             exam,
             "Evaluation data go beyond what the calibration saw",
             f"{100 * worst.beyond:.0f} % of the {what} lie beyond the calibrated range by more "
             f"than a twentieth of it, and are cut off; so are more than {100 * _BEYOND:.0f} % of "
-            f"the values in {len(beyond)} of {len(reaches)} activations",
-            tuple(r.node for r in beyond),
+            f"the values in {len(beyond)} of {counted(len(reaches), 'activation')}",
+            tuple(r.node for r, _ in beyond),
             worst.beyond,
+            chance,
         )
         return
     spans = [r.spanned for r in reaches]
-    if len(spans) >= 2 and float(np.median(spans)) < _INSIDE:
+    # Half of the tensors must show it, each by itself and corrected for all.
+    chance = float(np.median(holm([r.p_inside for r in reaches]))) if reaches else 1.0
+    if len(spans) >= 2 and float(np.median(spans)) < _INSIDE and chance < _CHANCE:
         middle = float(np.median(spans))
         yield _finding(
             exam,
@@ -79,6 +104,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             f"{-np.log2(max(middle, 1e-9)):.1f} bits",
             tuple(r.node for r in sorted(reaches, key=lambda r: r.spanned)),
             1 - middle,
+            chance,
         )
 
 
@@ -89,6 +115,8 @@ def _reaches(exam: Exam) -> list[_Reach]:
         for piece in exam.anatomy.cut.pieces
         if not piece.nodes and len(piece.inputs) == 1 and piece.outputs
     }
+    info = exam.case.run.matrix.calibration
+    calibrated = _CALIBRATED if info is None else info.samples
     found = []
     for tensor, quantizer in exam.anatomy.quantizers.items():
         if tensor not in makers or len(quantizer.scale) != 1:
@@ -99,28 +127,85 @@ def _reaches(exam: Exam) -> list[_Reach]:
         values = [v.astype(np.float64).reshape(-1) for v in held if v is not None]
         kinds = {v.dtype.kind for v in held if v is not None}
         if values and kinds == {"f"}:
-            found.append(_reach(makers[tensor][0], np.concatenate(values), quantizer, fed))
+            found.append(_reach(makers[tensor][0], values, quantizer, fed, calibrated))
     return found
 
 
-def _reach(node: str, values: Array, quantizer: Quantizer, fed: bool) -> _Reach:
+def _reach(
+    node: str, samples: Sequence[Array], quantizer: Quantizer, fed: bool, calibrated: int
+) -> _Reach:
     low, high = range_of(quantizer.dtype)
     scale, zero = quantizer.scale[0], quantizer.zero_point[0]
     least, most = (low - zero) * scale, (high - zero) * scale
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        return _Reach(node, 1.0, 1.0, fed)
+    finite = [values[np.isfinite(values)] for values in samples]
+    finite = [values for values in finite if values.size]
+    if not finite:
+        return _Reach(node, 1.0, 1.0, fed, 1.0, 1.0)
     much = _MUCH * (most - least)
-    beyond = float(((finite < least - much) | (finite > most + much)).mean())
+    below = [float((values < least - much).mean()) for values in finite]
+    above = [float((values > most + much).mean()) for values in finite]
+    passing = [(u > 0, v > 0) for u, v in zip(below, above, strict=True) if u + v > _BEYOND]
+    most_often = max(sum(u for u, _ in passing), sum(v for _, v in passing))
     # A range always holds 0, so what the values span does, too.
-    spanned = (max(0.0, float(finite.max())) - min(0.0, float(finite.min()))) / (most - least)
-    return _Reach(node, beyond, spanned, fed)
+    spans = [max(0.0, float(v.max())) - min(0.0, float(v.min())) for v in finite]
+    whole = np.concatenate(finite)
+    reached = max(0.0, float(whole.max())) - min(0.0, float(whole.min()))
+    beyond = float(((whole < least - much) | (whole > most + much)).mean())
+    return _Reach(
+        node,
+        beyond,
+        reached / (most - least),
+        fed,
+        p_beyond(most_often, len(finite), calibrated),
+        p_inside(spans, most - least, calibrated),
+    )
 
 
-def _finding(exam: Exam, title: str, words: str, nodes: tuple[str, ...], weight: float) -> Finding:
+def p_beyond(count: int, samples: int, calibrated: int) -> float:
+    """The chance that ``count`` of ``samples`` pass the extremes of ``calibrated`` like them.
+
+    Where they are alike, all orders are equally likely, and the ``count`` largest of all must
+    be among the new ones; twice that, as there are two ends. 1 below :data:`_LEAST` samples.
+    """
+    if count == 0 or samples < _LEAST:
+        return 1.0
+    whole = samples + calibrated
+    return min(1.0, 2 * math.prod((samples - i) / (whole - i) for i in range(count)))
+
+
+def p_inside(spans: Sequence[float], span: float, calibrated: int) -> float:
+    """The chance that one of ``calibrated`` samples, scattered as ``spans`` are, reaches ``span``.
+
+    Logarithms of the spans are taken for normal, mean and deviation not known: Student's t of a new
+    one, times ``calibrated``. 1 below :data:`_LEAST` samples, where one spans nothing, and
+    where all span the same.
+    """
+    from scipy.special import stdtr
+
+    if len(spans) < _LEAST or min(spans) <= 0:
+        return 1.0
+    logs = np.log(spans)
+    scatter = float(logs.std(ddof=1)) * math.sqrt(1 + 1 / len(spans))
+    far = math.log(span) - float(logs.mean())
+    if scatter == 0:
+        return 1.0
+    return min(1.0, calibrated * float(stdtr(len(spans) - 1, -far / scatter)))
+
+
+def _said(chance: float) -> str:
+    return f"= {chance:.1g}" if chance >= _SMALLEST else f"< {_SMALLEST:g}"
+
+
+def _finding(
+    exam: Exam, title: str, words: str, nodes: tuple[str, ...], weight: float, chance: float
+) -> Finding:
     info = exam.case.run.matrix.calibration
-    by = f" (calibrated on {info.samples} samples of {info.name})" if info is not None else ""
-    count = max(1, len(exam.tensors_a))
+    by = (
+        f" (calibrated on {counted(info.samples, 'sample')} of {info.name})"
+        if info is not None
+        else ""
+    )
+    count = counted(max(1, len(exam.tensors_a)), "evaluation sample")
     return Finding(
         check="calibration-unlike-evaluation",
         severity="warning",
@@ -129,7 +214,8 @@ def _finding(exam: Exam, title: str, words: str, nodes: tuple[str, ...], weight:
         nodes=nodes,
         targets=exam.targets,
         experiment="every activation of the float model against the range of its quantizer, on "
-        f"{count} evaluation sample{'s' * (count > 1)}",
+        f"{count}, the inputs on {counted(len(exam.feeds), 'sample')}; were both alike, this "
+        f"would be chance with p {_said(chance)} (Holm)",
         fix="calibrate with samples of the same source, prepared by the same code",
         command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme "
         f"{exam.case.scheme} --target {exam.targets[0]} -o runs/calibrated",

@@ -16,59 +16,45 @@ model, or keep one of them on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator
 
-import numpy as np
-
+from chipdrift.diagnose.drift import same_as
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import NONE_NEEDED, harmless
 from chipdrift.findings import Finding, Own
-from chipdrift.graph import Piece, cut_pieces
-from chipdrift.probe.ask import Asker, NoAnswerError
-
-Array = np.ndarray[Any, Any]
 
 
 def look(exam: Exam) -> Iterator[Finding]:
     """One finding for each target, with the neighbours of its first such node."""
     if exam.case.b is None:
         return
-    sides: list[tuple[str, list[Own], Asker | None, Sequence[Mapping[str, Array]]]] = [
-        (
-            exam.case.a.name,
-            [o for o in exam.diagnosis.own if o.in_place_a is False],
-            exam.asker_a,
-            exam.tensors_a,
-        ),
-        (
-            exam.case.b.name,
-            [o for o in exam.diagnosis.own if o.in_place_b is False],
-            exam.asker_b,
-            exam.tensors_b,
-        ),
-    ]
-    for target, own, asker, tensors in sides:
-        if not own or asker is None:
+    a, b = exam.targets
+    own = exam.diagnosis.own
+    for target, those in (
+        (a, [o for o in own if o.in_place_a is False]),
+        (b, [o for o in own if o.in_place_b is False]),
+    ):
+        if not those:
             continue
-        first = own[0]
-        neighbours = _neighbours(exam, first, asker, tensors)
-        others = len(own) - 1
-        quiet = all(o.distance is None or o.distance.differing == 0 for o in own)
+        # The one whose neighbours are known shows it best.
+        first = next((o for o in those if o.together), those[0])
+        others = len(those) - 1
+        quiet = all(_alike_alone(exam, o) for o in those)
         yield Finding(
             check="computed-together",
             severity="warning" if _drifts(exam, first) else "note",
             title=f"{target} computes {first.node} ({first.op}) together with its neighbours"
-            + (f", and {others} more nodes like it" if others else ""),
+            + (f", and {others} more node{'s' * (others > 1)} like it" if others else ""),
             words="inside the model these nodes answer otherwise than alone on the same values"
             + (
-                f"; {first.node} run together with {neighbours} answers as in the model"
-                if neighbours
+                f"; {first.node} run together with {' and '.join(first.together)} answers as in "
+                "the model"
+                if first.together
                 else ""
             )
             + (". Alone, both targets agree on them" if quiet else "")
             + ".",
-            nodes=tuple(o.node for o in own),
+            nodes=tuple(o.node for o in those),
             targets=(target,),
             experiment="each node cut out, fed with the values that reach it inside the model; "
             "then cut out with what stands before and behind it",
@@ -76,8 +62,15 @@ def look(exam: Exam) -> Iterator[Finding]:
             if harmless(exam)
             else "part the nodes: make the tensor between them an output of the model, or keep "
             "one of them on the CPU",
-            weight=0.5 if quiet and _drifts(exam, first) else 0.1,
+            weight=_weight(exam, first, quiet),
         )
+
+
+def _weight(exam: Exam, first: Own, quiet: bool) -> float:
+    """What it does to the model; little where the rule behind it is named."""
+    if any(exam.explanation(o.node) for o in exam.diagnosis.own if o.together):
+        return 0.0
+    return 0.5 if quiet and _drifts(exam, first) else 0.1
 
 
 def _drifts(exam: Exam, own: Own) -> bool:
@@ -85,46 +78,6 @@ def _drifts(exam: Exam, own: Own) -> bool:
     return activation is not None and activation.distance.differing > 0.01
 
 
-def _neighbours(
-    exam: Exam, own: Own, asker: Asker, tensors: Sequence[Mapping[str, Array]]
-) -> str | None:
-    """What the node must be joined with to answer as it does in place; None where that is open."""
-    pieces = {piece.name: piece for piece in exam.anatomy.cut.pieces}
-    piece = pieces[own.node]
-    before = [p for p in pieces.values() if set(p.outputs) & set(piece.inputs)]
-    behind = [p for p in pieces.values() if set(piece.outputs) & set(p.inputs)]
-    for joined in (before, behind, [*before, *behind]):
-        if joined and _as_in_place(exam, piece, joined, asker, tensors):
-            return " and ".join(p.name for p in joined)
-    return None
-
-
-def _as_in_place(
-    exam: Exam,
-    piece: Piece,
-    joined: Sequence[Piece],
-    asker: Asker,
-    tensors: Sequence[Mapping[str, Array]],
-) -> bool:
-    names = [piece.name, *(p.name for p in joined)]
-    leads = {p.name for p in exam.anatomy.cut.pieces if p.name in names}
-    first = next(p.name for p in exam.anatomy.cut.pieces if p.name in leads)
-    cut = cut_pieces(exam.case.model, [first], [names])
-    if len(cut.pieces) != 1:
-        return False
-    (whole,) = cut.pieces
-    held = [{**feed, **kept} for feed, kept in zip(exam.feeds, tensors, strict=False)]
-    feeds = [
-        {fed: entry[name] for fed, name in zip(whole.fed, whole.inputs, strict=True)}
-        for entry in held
-    ]
-    try:
-        answers = asker.ask_all(cut.model, feeds)
-    except NoAnswerError:
-        return False
-    place = [i for i, name in enumerate(whole.outputs) if name in piece.outputs]
-    return all(
-        np.array_equal(answer[i], entry[whole.outputs[i]])
-        for answer, entry in zip(answers, held, strict=True)
-        for i in place
-    )
+def _alike_alone(exam: Exam, own: Own) -> bool:
+    """Whether A and B answer the same where the node is run alone."""
+    return same_as(own.tensor, exam.alone_a, exam.alone_b) is not False

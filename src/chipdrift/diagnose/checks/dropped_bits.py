@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import besides, counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import altered
 from chipdrift.diagnose.remedies import NONE_NEEDED, remedy
@@ -79,7 +80,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             continue
         drops.sort(key=lambda d: (d.severity != "warning", -d.changed))
         worst = drops[0]
-        others = f" and {len(drops) - 1} other nodes" if len(drops) > 1 else ""
+        others = besides(len(drops) - 1)
         steps = f"up to {worst.steps:,.0f} of {2**worst.bits} steps"
         apart = _apart(exam, worst.node)
         small = bool(apart) and worst.steps < _SMALL * apart
@@ -98,7 +99,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             nodes=nodes,
             targets=(target,),
             experiment=f"each node computed with and without the drop under {profile.name}, on the "
-            f"integers of {len(exam.tensors_a)} samples"
+            f"integers of {counted(len(exam.tensors_a), 'sample')}"
             if profile
             else "the rule by which the engine's answers become this target's",
             fix=fix,

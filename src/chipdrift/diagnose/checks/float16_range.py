@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.diagnose.remedies import WIDE, matrix_command
@@ -113,11 +114,11 @@ def _overflow(exam: Exam, target: str, seen: dict[str, _Seen]) -> Iterator[Findi
         severity="error" if harm else "warning",
         title=f"{nodes[0]} passes the end of float16 on {target}",
         words=f"up to {100 * worst:.2g} % of a tensor's values are at 65504 or beyond"
-        + (f"; {len(nans)} tensors hold NaN" if nans else "")
-        + f". {len(nodes)} nodes in all, first {nodes[0]}.",
+        + (f"; {counted(len(nans), 'tensor')} with NaN" if nans else "")
+        + f". {counted(len(nodes), 'node')} in all, first {nodes[0]}.",
         nodes=nodes,
         targets=(target,),
-        experiment=f"every activation of {len(exam.tensors_a)} samples on {target}, in the order "
+        experiment=f"every activation of {counted(len(exam.tensors_a), 'sample')} on {target}, in the order "
         "of the model",
         fix=f"scale down before {nodes[0]}, or keep it in float32, or use integers",
         command=_integers(exam),
@@ -141,12 +142,12 @@ def _underflow(exam: Exam, a: dict[str, _Seen], b: dict[str, _Seen]) -> Iterator
         check="float16-range",
         severity="warning",
         title=f"{nodes[0]} lies below float16's normal numbers on {target}",
-        words=f"the root mean square of what {len(nodes)} nodes make is "
+        words=f"the root mean square of what {counted(len(nodes), 'node')} {'makes' if len(nodes) == 1 else 'make'} is "
         f"{min(a[name].rms for name in low):.2g} or little more; below {_SMALLEST:.2g} float16 "
         "loses a bit with every halving, and below 3e-8 everything",
         nodes=nodes,
         targets=(target,),
-        experiment=f"every activation of {len(exam.tensors_a)} samples on {target}",
+        experiment=f"every activation of {counted(len(exam.tensors_a), 'sample')} on {target}",
         fix=f"scale up before {nodes[0]}, or keep it in float32, or use integers",
         command=_integers(exam),
         weight=0.5,
@@ -169,11 +170,11 @@ def _apart(exam: Exam, a: dict[str, _Seen], b: dict[str, _Seen]) -> Iterator[Fin
             severity="error",
             title=f"{nodes[0]} is not finite on {target}, and finite on {other}",
             words=f"{100 * seen.nan:.2g} % NaN and {100 * seen.infinite:.2g} % infinite values "
-            f"where {other} has numbers; {len(nodes)} nodes in all, first {nodes[0]}",
+            f"where {other} has numbers; {counted(len(nodes), 'node')} in all, first {nodes[0]}",
             nodes=nodes,
             targets=(target, other),
-            experiment=f"every activation of {len(mine)} tensors compared in "
-            f"{len(exam.tensors_a)} samples",
+            experiment=f"every activation of {counted(len(mine), 'tensor')} compared in "
+            f"{counted(len(exam.tensors_a), 'sample')}",
             fix=f"look at what {nodes[0]} reads on {target}: scale it down, or run the node in "
             "float32 or in integers",
             command=_integers(exam),

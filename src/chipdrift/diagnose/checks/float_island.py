@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.walk import borders_of, float_islands, share
 from chipdrift.findings import Finding
@@ -45,7 +46,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             title=f"{listed} ({', '.join(dict.fromkeys(kind))}) compute in float between integer "
             f"ops{more}",
             words=f"no quantizer stands on what joins them or on what they read. Integers become "
-            f"real numbers and back at {borders.count} places: "
+            f"real numbers and back at {counted(borders.count, 'place')}: "
             f"{', '.join(f'{a} -> {b}' for a, b in (*borders.into, *borders.out)[:_NAMED])}."
             f"{along}",
             nodes=nodes,

@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chipdrift.chips import get_chip
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.diagnose.walk import float_islands, share
@@ -45,7 +46,7 @@ def look(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             check="fp16-not-on-chip",
             severity="warning",
-            title=f"{target.name} has no float16: {len(left)} of {count} nodes ran on the CPU",
+            title=f"{target.name} has no float16: {len(left)} of {counted(count, 'node')} ran on the CPU",
             words=f"{target.cautions['float16']} ({_catalogue(target)}), so {what} ran on the CPU"
             + (f", with {100 * work:.1f} % of the multiply-accumulates." if work else "."),
             nodes=tuple(left),

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import besides
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.findings import Finding
@@ -119,7 +120,7 @@ def _finding(
         check="layout",
         severity="error",
         title=f"{first}"
-        + (f" and {others} further tensor{'s' * (others > 1)}" if others else "")
+        + besides(others, "further tensor")
         + f": {name}, no error of arithmetic",
         words=f"{words}: {b}'s are {a}'s with the axes {', '.join(map(str, order))}. What follows "
         "is not to be read as an error of the chip",

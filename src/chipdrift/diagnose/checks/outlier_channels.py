@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import besides, counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
@@ -57,14 +58,15 @@ def look(exam: Exam) -> Iterator[Finding]:
     target = exam.targets[0]
     if weights:
         worst = weights[0]
-        others = f" and {len(weights) - 1} other nodes" if len(weights) > 1 else ""
+        others = besides(len(weights) - 1)
         yield Finding(
             check="outlier-channels",
             severity="warning",
             title=f"One scale serves very different channels of weights in {worst.node}{others}",
-            words=f"{worst.count} of {worst.channels} output channels of {worst.node} are more "
+            words=f"{worst.count} of {counted(worst.channels, 'output channel')} of {worst.node} "
+            f"{'is' if worst.count == 1 else 'are'} more "
             f"than {_RATIO:.0f} times smaller than the largest (the smallest {worst.ratio:.0f} "
-            "times): they keep fewer than 4 of 8 bits",
+            f"times): {'it keeps' if worst.count == 1 else 'they keep'} fewer than 4 of 8 bits",
             nodes=tuple(u.node for u in weights),
             targets=exam.targets,
             experiment="the largest weight of each output channel, read in the model",
@@ -75,18 +77,19 @@ def look(exam: Exam) -> Iterator[Finding]:
     activations = sorted(_activations(exam), key=lambda u: -u.ratio)
     if activations:
         worst = activations[0]
-        others = f" and {len(activations) - 1} other nodes" if len(activations) > 1 else ""
+        others = besides(len(activations) - 1)
         yield Finding(
             check="outlier-channels",
             severity="warning",
             title=f"A few channels set the scale of {worst.node}'s output{others}",
-            words=f"{worst.count} of {worst.channels} channels of {worst.node} reach "
+            words=f"{worst.count} of {counted(worst.channels, 'channel')} of {worst.node} "
+            f"{'reaches' if worst.count == 1 else 'reach'} "
             f"{worst.ratio:.0f} times as far as the typical one, which is left with fewer than "
             f"{_STEPS} of 256 steps",
             nodes=tuple(dict.fromkeys(u.node for u in activations)),
             targets=exam.targets,
             experiment=f"the span of each channel's integers on {target}, "
-            f"{len(exam.tensors_a)} samples",
+            f"{counted(len(exam.tensors_a), 'sample')}",
             fix="16-bit activations (w8a16_pc), or move the factor into the neighbours' weights",
             command=more_bits(exam),
             weight=min(1.0, worst.share),

@@ -21,6 +21,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from chipdrift.diagnose.counts import besides
 from chipdrift.diagnose.exam import Exam
 from chipdrift.findings import Finding, Side
 from chipdrift.numerics.profile import Profile
@@ -50,7 +51,7 @@ def _unknown(exam: Exam, target: str, profile: Profile) -> Iterator[Finding]:
     strange = [name for name in named if name not in known]
     if not strange:
         return
-    others = f" and {len(strange) - 1} others" if len(strange) > 1 else ""
+    others = besides(len(strange) - 1, "other")
     yield Finding(
         check="profile-mismatch",
         severity="warning",

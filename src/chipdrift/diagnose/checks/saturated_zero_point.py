@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
@@ -131,5 +132,4 @@ def _slid(exam: Exam, node: str, op: str, stuck: float, quantizer: Quantizer) ->
 
 
 def _count(exam: Exam) -> str:
-    count = max(1, len(exam.tensors_a))
-    return f"{count} sample{'s' * (count > 1)}"
+    return counted(max(1, len(exam.tensors_a)), "sample")

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.errors import ChipdriftError
@@ -70,7 +71,7 @@ def _between(exam: Exam) -> Iterator[Finding]:
         + (f"; the first node that differs by itself is {node}" if node else ""),
         nodes=(node,) if node else (),
         targets=(a, b),
-        experiment=f"{exam.diagnosis.samples} samples on both, and every node alone",
+        experiment=f"{counted(exam.diagnosis.samples, 'sample')} on both, and every node alone",
         fix="measure with the version that you ship, and pin it",
         weight=min(1.0, apart),
     )
@@ -104,7 +105,7 @@ def _since(exam: Exam, asker: Asker) -> Iterator[Finding]:
             severity="warning",
             title=f"{target.name} no longer answers as in the run",
             words=f"{_words(parts)} since the run was measured: {100 * share:.3g} % of the output "
-            f"values of {count} samples are not the same. Accuracies are of then, activations "
+            f"values of {counted(count, 'sample')} are not the same. Accuracies are of then, activations "
             "of now",
             targets=(target.name,),
             experiment=f"{count} of the run's samples asked again",

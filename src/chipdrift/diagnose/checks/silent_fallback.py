@@ -4,6 +4,9 @@ What it finds: nodes of a target with an NPU that ran on its CPU, with the reaso
 own words, where data crosses between the two, and how much of the model's multiply-accumulates
 goes along.
 
+Of a model without quantizers (fp32, fp16) on a target of the engine (sim:) it says nothing: such a
+target computes integers, and the model has none.
+
 Why it hurts: the runtime says nothing and the answers look right, but every border costs a
 conversion and a copy, the CPU is slower by an order of magnitude, and it rounds in another way than
 the NPU.
@@ -19,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chipdrift.diagnose.counts import besides
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.diagnose.walk import Borders, borders_of, share
@@ -28,6 +32,7 @@ from chipdrift.findings import Finding, Side
 # faster, so that it may cost as much time as all the rest.
 _WORK = 0.01
 _NAMED = 3
+_ENGINE = "sim:"
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -35,7 +40,7 @@ def look(exam: Exam) -> Iterator[Finding]:
     found: dict[tuple[str, str, tuple[str, ...]], list[Side]] = {}
     border = _border(exam)
     for side in (exam.diagnosis.a, exam.diagnosis.b):
-        if side.placement is None:
+        if side.placement is None or _of_integers(exam, side):
             continue
         nodes: dict[tuple[str, str], list[str]] = {}
         for place in side.placement.fallback:
@@ -47,6 +52,11 @@ def look(exam: Exam) -> Iterator[Finding]:
             found.setdefault((op, reason, tuple(listed)), []).append(side)
     for (op, reason, names), sides in found.items():
         yield _finding(exam, op, reason, names, sides)
+
+
+def _of_integers(exam: Exam, side: Side) -> bool:
+    """Whether the engine, which computes integers, was given a model that has none."""
+    return side.target.startswith(_ENGINE) and not exam.anatomy.quantizers
 
 
 def _border(exam: Exam) -> set[str]:
@@ -85,8 +95,7 @@ def _finding(
     return Finding(
         check="silent-fallback",
         severity="warning" if (returns or heavy) and not same else "note",
-        title=f"{op} ran on the CPU of {where}: "
-        + (names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} others"),
+        title=f"{op} ran on the CPU of {where}: " + f"{names[0]}{besides(len(names) - 1, 'other')}",
         words=f"{reason}. {_borders(borders)}{along} Nodes on the CPU in all: {counts}."
         + (" Their answers are bit-identical on both targets." if same else ""),
         nodes=names,

@@ -19,6 +19,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.errors import ChipdriftError
@@ -69,14 +70,14 @@ def look(exam: Exam) -> Iterator[Finding]:
     yield Finding(
         check="too-few-samples",
         severity="note",
-        title=f"{loss.samples} samples do not tell whether {loss.worse} loses "
+        title=f"{counted(loss.samples, 'sample')} {'does' if loss.samples == 1 else 'do'} not tell whether {loss.worse} loses "
         f"{times * loss.size:.3g}{unit}",
         words=f"{info.name} on {loss.worse} is {times * loss.size:.3g}{unit} worse than on "
         f"{loss.better}, with a 95 % interval of {times * loss.low:.3g} to "
         f"{times * loss.high:.3g}: it may be nothing. A loss of this size shows with some "
         f"{loss.needed:,} samples",
         targets=tuple(name for name in (loss.worse, loss.better) if name in exam.targets),
-        experiment=f"the paired test of the metric on the run's {loss.samples} samples",
+        experiment=f"the paired test of the metric on the run's {counted(loss.samples, 'sample')}",
         fix=f"measure some {loss.needed:,} samples; --dry-run tells how long that takes",
         command=_command(exam),
         weight=min(1.0, loss.size),

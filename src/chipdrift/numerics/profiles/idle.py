@@ -18,6 +18,7 @@ from chipdrift.numerics.profile import (
     Accumulator,
     Elementwise,
     Function,
+    Fusion,
     Narrow,
     Override,
     Profile,
@@ -31,6 +32,9 @@ from chipdrift.records import Record
 # The tables that a [[rule]] may have, as the profile has.
 _TABLES = tuple(name for name in Override.model_fields if name in Profile.model_fields)
 _WINDOWS = frozenset({"Conv", "ConvTranspose"})
+# What is fused with what stands before it, and what has rules for small floats.
+_FUSED = frozenset({"Relu", "Clip", "BatchNormalization", "Softmax"})
+_SMALL = frozenset({"Conv", "MatMul", "Gemm"})
 # The ops that have a kernel; every other kernel is a convolution's.
 _KERNELS = {
     "dynamic": frozenset({"MatMul"}),
@@ -81,7 +85,11 @@ def _near(op: str) -> str:
 def _obeyed(op: str) -> frozenset[str]:
     """The tables that ``op`` obeys; what sums products has weights, too."""
     tables = tables_of(op)
-    return tables | {"weights"} if "accumulator" in tables else tables
+    if "accumulator" in tables:
+        tables |= {"weights"}
+    if op in _SMALL:
+        tables |= {"floats"}
+    return tables | {"fusion"} if op in _FUSED else tables
 
 
 def _takers(rule: Override) -> set[str]:
@@ -211,7 +219,9 @@ def _fields(profile: Profile) -> Iterator[tuple[Place, str]]:
         for i, rule in enumerate(profile.rule)
         for table in _TABLES
     ]
-    places.append((("fusion", "attention_softmax"), profile.fusion.attention_softmax))
+    fusions: list[tuple[Place, Fusion | None]] = [(("fusion",), profile.fusion)]
+    fusions += [(("rule", i, "fusion"), rule.fusion) for i, rule in enumerate(profile.rule)]
+    places += [((*p, "attention_softmax"), f.attention_softmax) for p, f in fusions if f]
     for place, record in places:
         for name, needs in _needs(record):
             if name in record.model_fields_set:  # type: ignore[union-attr]
@@ -247,7 +257,7 @@ def _needs(record: Record | None) -> Iterator[tuple[str, str]]:
             yield "zero_rounding", "a zero_step above 1"
         case Function(arithmetic=kind) if kind != "table":
             yield "entries", 'arithmetic = "table"'
-        case Narrow(arithmetic="exact"):
+        case Narrow(arithmetic="exact" | "none"):
             yield "rounding", 'arithmetic = "fixed_point"'
         case Weights(format=None):
             yield "block", 'format, say format = "mxfp4"'

@@ -11,7 +11,7 @@ import numpy as np
 from chipdrift.graph.program import Program, Step
 from chipdrift.graph.scopes import outer_reads
 from chipdrift.numerics.ops import reference_ops, refusal
-from chipdrift.numerics.profile import Profile
+from chipdrift.numerics.profile import Fusion, Profile
 from chipdrift.numerics.tensors import Operand, OpSpec, Quant
 from chipdrift.targets.sim.fusion import Attention, attention_of, fold_batch_norm
 from chipdrift.targets.sim.halves import takes
@@ -91,13 +91,14 @@ class _Planner:
 
     def _float(self, step: Step) -> FloatUnit:
         reason = self._why_float(step)
-        refused = takes(step, self.program, self.profile.floats)
+        small = self.profile.floats_for(step.op, step.name)
+        refused = takes(step, self.program, small)
         kinds = {self.program.dtypes.get(name) for name in step.inputs if name}
-        if self.profile.floats is not None and "float16" in kinds:
+        if small is not None and "float16" in kinds:
             reason = f"{refused}: onnxruntime's CPU kernel computes it in float16"
         self._encode(step)
         inputs = dict.fromkeys((*filter(None, step.inputs), *outer_reads(step.attributes)))
-        return FloatUnit(step, tuple(inputs), reason, refused is None)
+        return FloatUnit(step, tuple(inputs), reason, None if refused else small)
 
     def _encode(self, step: Step) -> None:
         """Give a product in float the weights that the profile says; who else reads them, too."""
@@ -141,16 +142,15 @@ class _Planner:
             clamp = limits
             before = self.makers.get(step.inputs[0])
             alone = len(self.readers[step.inputs[0]]) == 1
-            norms = self.profile.fusion.batch_norm == "fused" and before is not None
-            fuses = _FUSES | ({"BatchNormalization"} if norms else set())
+            fuses = _FUSES | ({"BatchNormalization"} if self._norms(before) else set())
             if before is not None and before.op in fuses and alone:
                 step, fused = before, (step,)
-            elif before is not None and self.profile.fusion.activation == "fused":
+            elif before is not None and self._fusion(step).activation == "fused":
                 inner = self._behind(before)
                 if inner is not None:
                     step, fused = inner, (step,)
         norm: Step | None = None
-        if step.op == "BatchNormalization" and self.profile.fusion.batch_norm == "fused":
+        if self._norms(step):
             inner = self.makers.get(step.inputs[0])
             if inner is not None and inner.op in _NORMED and len(self.readers[step.inputs[0]]) == 1:
                 norm, step, fused = step, inner, (step, *fused)
@@ -159,7 +159,7 @@ class _Planner:
         if step.op not in reference_ops() or step.domain not in ("", "com.microsoft"):
             return f"{step.op} has no integer form"
         attention = attention_of(step, self.makers, self.readers, self.constants)
-        if attention is not None and self.profile.fusion.attention_scores == "fused":
+        if attention is not None and self._fusion(step).attention_scores == "fused":
             unit = self._attention(step, attention, quantize.outputs[0], output)
             if unit is not None:
                 return unit
@@ -204,6 +204,14 @@ class _Planner:
         if refused is not None:
             return refused
         return IntegerUnit(step, signed(spec), tuple(names), quantize.outputs[0], fused)
+
+    def _fusion(self, step: Step) -> Fusion:
+        return self.profile.fusion_for(step.op, step.name)
+
+    def _norms(self, step: Step | None) -> bool:
+        """Whether ``step`` is a BatchNormalization that goes into the product before it."""
+        is_norm = step is not None and step.op == "BatchNormalization"
+        return step is not None and is_norm and self._fusion(step).batch_norm == "fused"
 
     def _attention(
         self, softmax: Step, found: Attention, name: str, output: Quant

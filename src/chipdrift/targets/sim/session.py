@@ -61,7 +61,7 @@ class SimSession(Session):
                     bits = (unit.spec.operands[0].quant or unit.spec.output).bits
                     reasons[unit.step.name] = f"no rule for {unit.spec.op} at {bits} bits"
             else:
-                small = isinstance(unit, FloatUnit) and unit.small
+                small = isinstance(unit, FloatUnit) and unit.small is not None
                 nodes.append(("npu" if small else "cpu", unit.step.name, unit.step.op))
                 if isinstance(unit, FloatUnit) and not small:
                     reasons[unit.step.name] = unit.reason
@@ -85,10 +85,9 @@ class SimSession(Session):
             return self._integer(unit, fast)
         constants = self._plan.constants
         if isinstance(unit, FloatUnit):
-            floats = self._profile.floats
             node: HalfNode | FloatNode = FloatNode(unit.step, unit.inputs, self._program, constants)
-            if unit.small and floats is not None:
-                node = HalfNode(unit.step, constants, floats)
+            if unit.small is not None:
+                node = HalfNode(unit.step, constants, unit.small)
             names = [name for name in unit.inputs if name not in constants]
             return lambda values, seed: values.update(node.run({n: values[n] for n in names}))
         if isinstance(unit, QuantizeUnit):

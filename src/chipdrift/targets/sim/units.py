@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.graph.program import Step
+from chipdrift.numerics.smallfloat import SmallFloat
 from chipdrift.numerics.tensors import OpSpec, Quant
 
 Array = np.ndarray[Any, Any]
@@ -47,12 +48,12 @@ class DequantizeUnit:
 
 @dataclass(frozen=True, eq=False)
 class FloatUnit:
-    """A node that runs in float, and why; ``small``: under the profile's rules for small floats."""
+    """A node that runs in float, and why; ``small`` are the profile's rules for small floats."""
 
     step: Step
     inputs: tuple[str, ...]
     reason: str
-    small: bool = False
+    small: SmallFloat | None = None
 
 
 Unit = IntegerUnit | QuantizeUnit | DequantizeUnit | FloatUnit
