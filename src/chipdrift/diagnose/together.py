@@ -57,7 +57,7 @@ def rejoin(
     otherwise = {o.node for o in own if False in (o.in_place_a, o.in_place_b)}
     open_pieces = [p for p in anatomy.cut.pieces if p.name in otherwise][:_MOST]
     found: dict[str, Joined] = {}
-    for pattern in (graph.before, graph.behind, graph.around, graph.attention):
+    for pattern in (graph.before, graph.behind, graph.around, graph.attention, graph.two_before):
         for groups in _disjoint(open_pieces, pattern):
             names = [[piece.name, *others] for piece, others in groups]
             made_a, made_b, home_b = (
@@ -142,6 +142,12 @@ class _Neighbours:
         """Both."""
         before, behind = self.before(piece), self.behind(piece)
         return self._sorted([*before, *behind]) if before and behind else []
+
+    def two_before(self, piece: Piece) -> list[str]:
+        """What feeds it, and what feeds that."""
+        before = self._before[piece.name]
+        further = [name for other in before for name in self._before[other]]
+        return self._sorted([*before, *further]) if further else []
 
     def attention(self, piece: Piece) -> list[str]:
         """From the MatMul before a Softmax to the one behind it."""

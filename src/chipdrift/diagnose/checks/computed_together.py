@@ -7,8 +7,9 @@ Why it hurts: what is written between two nodes (a quantizer, a rounding to floa
 on this target, or happens elsewhere. A test of the node alone says nothing of the model, and
 another target that keeps to the letter answers differently.
 
-Example: in float16 the simulated v69 computes a convolution and the Clip behind it in one: even the
-convolution's own output is then another than the convolution gives alone. v73 does not.
+Example: a profile that fuses activations leaves out the rounding between a convolution and the Relu
+behind it. In float16 the simulated v69 computes a depthwise convolution together with the
+convolution and the Clip before it: half of its values are others than it gives alone. v73 does not.
 
 Fix: none where nothing is lost. Else part the nodes: make the tensor between them an output of the
 model, or keep one of them on the CPU.

@@ -29,10 +29,8 @@ from chipdrift.findings import Explanation, Finding, Own, Severity
 _LEFT = 0.25
 # Below the least weight of computed-together, which stands before it.
 _BEHIND = 0.05
-_UNCOVERED = (
-    "the probe does not cover float16 convolutions (but single ones of 1x1), and the experiment "
-    "turns no rule of theirs"
-)
+# What has rules for small floats in the engine.
+_SMALL = frozenset({"Conv", "MatMul", "Gemm"})
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -62,7 +60,7 @@ def look(exam: Exam) -> Iterator[Finding]:
         words, fix, command = _integers(exam, own, explanation)
     else:
         together = _together(exam, own)
-        words, fix, command = _floats(exam, own, together)
+        words, fix, command = _floats(exam, own, explanation, together)
         if together:  # that is the likelier reason, and is told first
             severity, weight = "note", min(weight, _BEHIND)
     yield Finding(
@@ -97,12 +95,17 @@ def _integers(exam: Exam, own: Own, explanation: Explanation | None) -> tuple[st
     )
 
 
-def _floats(exam: Exam, own: Own, together: Sequence[str]) -> tuple[str, str, str | None]:
+def _floats(
+    exam: Exam, own: Own, explanation: Explanation | None, together: Sequence[str]
+) -> tuple[str, str, str | None]:
     """What is said of a node in float, which no rule of integers is about."""
     assert own.distance is not None
     reason = "the engine has no rules for this op in float"
-    if own.op in ("Conv", "ConvTranspose"):
-        reason = _UNCOVERED
+    if own.op in _SMALL and explanation is not None:
+        left = f"{100 * explanation.unexplained:.0f} % of the difference is left"
+        reason = explanation.words or left
+    if own.together:
+        reason = f"of what it is with {' and '.join(own.together)} the engine has no rule"
     words = (
         f"{100 * own.distance.differing:.2f} % of its values part on the same values, by at most "
         f"{own.distance.max_abs:.3g}: {reason}"

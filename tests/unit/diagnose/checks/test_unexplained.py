@@ -38,7 +38,7 @@ def test_a_node_in_float_is_not_told_in_integers(exam_of: Exams) -> None:
     with Asker(case.a) as a, Asker(case.b) as b:
         seen = examine(case, plain.anatomy, range(3), a, b)
     alone = tuple(
-        o.model_copy(update={"in_place_a": True, "in_place_b": True})
+        o.model_copy(update={"in_place_a": True, "in_place_b": True, "together": ()})
         for o in seen.diagnosis.own
         if o.op == "Conv"
     )
@@ -50,8 +50,13 @@ def test_a_node_in_float_is_not_told_in_integers(exam_of: Exams) -> None:
     (found,) = looked(exam, CHECK)
     told = f"{found.words} {found.experiment} {found.fix}"
     assert not any(word in told for word in ("LSB", "on the same integers", "--profile"))
-    assert "does not cover float16 convolutions" in found.words
+    explanation = exam.explanation(found.nodes[0])
+    assert explanation is not None and (explanation.words or "is left") in found.words
     assert not (found.command or "").startswith("chipdrift probe")
+    company = [o.model_copy(update={"together": ("relu", "pool")}) for o in alone]
+    joined = seen.diagnosis.model_copy(update={"own": tuple(company)})
+    (behind,) = looked(replace(exam, diagnosis=joined), CHECK)
+    assert "of what it is with relu and pool the engine has no rule" in behind.words
     own = [o.model_copy(update={"in_place_a": o.node != found.nodes[0]}) for o in alone]
     joined = seen.diagnosis.model_copy(update={"own": tuple(own)})
     (behind,) = looked(replace(exam, diagnosis=joined), CHECK)
