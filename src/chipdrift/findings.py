@@ -24,7 +24,7 @@ WORDS = {
     "block_scales": "block scales collapsed",
     "fused_activation": "an activation fused with the op before it",
     "fused_norm": "a batch normalization fused into the product before it",
-    "fused_attention": "an attention's softmax computed with its scores",
+    "fused_attention": "an attention's softmax computed otherwise than alone",
     "fallback": "the op in float on the CPU",
     "layout": "another memory layout",
 }

@@ -47,7 +47,12 @@ class Bed:
     def cases(self, seed: int) -> Iterator[tuple[tuple[str, Plant], Profile]]:
         """Nodes with mechanisms, in a seeded order, and the profile of each."""
         nodes = nodes_of(self.run.files[self.scheme].read_bytes(), self.base)
-        drawn = [(node, plant) for node in nodes for plant in plants()]
+        drawn = [
+            (node, plant)
+            for node, (op, _) in nodes.items()
+            for plant in plants()
+            if not plant.ops or op in plant.ops
+        ]
         np.random.default_rng(seed).shuffle(drawn)  # type: ignore[arg-type]
         for node, plant in drawn:
             profile = planted(self.base, nodes[node][1], node, plant)
@@ -97,7 +102,7 @@ def attention(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_matrix(
         model,
         data,
-        schemes=["w8a8", "w8a8_pc"],
+        schemes=["w8a8", "w8a8_pc", "w8a16_pc"],
         targets=["sim:ort-mlas"],
         out=folder / "run",
         calibration=calibration,
@@ -179,17 +184,34 @@ def test_identical_targets_raise_no_alarm(name: str, digits: Path) -> None:
     assert alarms(Bed.of(digits, "w8a8"), get_profile(name)) == []
 
 
+@pytest.mark.parametrize(
+    ("scheme", "mechanism"), [("w8a8", "fused_attention"), ("w8a16_pc", "narrowed_operand")]
+)
+def test_what_only_an_attention_has_comes_first(
+    attention: Path, scheme: str, mechanism: str
+) -> None:
+    bed = Bed.of(attention, scheme)
+    chosen = [(c, p) for c, p in bed.cases(9) if c[1].mechanism == mechanism]
+    hits = []
+    for (node, plant), profile in chosen[:3]:
+        exam = bed.diagnose(profile)
+        if counts(exam, node):
+            hits.append(named_first(exam) == (node, plant.mechanism))
+    assert hits and all(hits)
+
+
 @pytest.mark.slow
 def test_two_hundred_planted_mechanisms(digits: Path, attention: Path) -> None:
     hits = [
         hit
-        for run, scheme, seed in (
-            (digits, "w8a8", 1),
-            (digits, "w8a8_pc", 2),
-            (attention, "w8a8", 3),
-            (attention, "w8a8_pc", 4),
+        for run, scheme, seed, wanted in (
+            (digits, "w8a8", 1, 51),
+            (digits, "w8a8_pc", 2, 51),
+            (attention, "w8a8", 3, 51),
+            (attention, "w8a8_pc", 4, 51),
+            (attention, "w8a16_pc", 8, 24),
         )
-        for hit in single(Bed.of(run, scheme), seed, 51)
+        for hit in single(Bed.of(run, scheme), seed, wanted)
     ]
     assert len(hits) >= 200
     share(hits, 0.95, "one planted mechanism named first")

@@ -12,13 +12,13 @@ import numpy as np
 from chipdrift.data import Samples
 from chipdrift.diagnose.case import Case
 from chipdrift.diagnose.exam import Exam
-from chipdrift.diagnose.mechanisms import altered
+from chipdrift.diagnose.mechanisms import Tables, altered
 from chipdrift.diagnose.run import examine
 from chipdrift.errors import ChipdriftError
 from chipdrift.graph import Anatomy
 from chipdrift.graph.program import parse_program
 from chipdrift.matrix.reopen import Reopened
-from chipdrift.numerics.profile import Fallback, Override, Profile, Rules
+from chipdrift.numerics.profile import Fallback, Function, Override, Profile, Rules
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.probe.ask import Asker, NoAnswerError
 from chipdrift.targets import Target, get_target
@@ -30,11 +30,15 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Plant:
-    """One mechanism at one strength: a table of a node's rules and what is changed in it."""
+    """One mechanism at one strength: a table of a node's rules and what is changed in it.
+
+    ``ops`` are those at whose nodes it can act; () is any.
+    """
 
     mechanism: str
     part: str
     changes: tuple[tuple[str, Any], ...]
+    ops: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.mechanism} {dict(self.changes)}"
@@ -99,6 +103,22 @@ def plants() -> list[Plant]:
         Plant("scale_precision", "requantize", (("multiplier", "fixed_point"), ("bits", 6)))
     )
     found.append(Plant("fallback", "fallback", ()))
+    fusions: list[tuple[tuple[str, Any], ...]] = [
+        (("attention_scores", "fused"),),
+        (("attention_softmax", Function(arithmetic="float16")),),
+        (("attention_softmax", Function(arithmetic="table", entries=24)),),
+        (
+            ("attention_scores", "fused"),
+            ("attention_softmax", Function(arithmetic="float32", relative_error=2.0**-9)),
+        ),
+    ]
+    found += [Plant("fused_attention", "fusion", changes, ("Softmax",)) for changes in fusions]
+    narrows: list[tuple[tuple[str, Any], ...]] = [
+        (("arithmetic", "exact"),),
+        (("arithmetic", "fixed_point"), ("fraction", 7), ("rounding", "UP")),
+        (("arithmetic", "fixed_point"), ("fraction", 2), ("rounding", "FLOOR")),
+    ]
+    found += [Plant("narrowed_operand", "narrow", changes, ("MatMul",)) for changes in narrows]
     return found
 
 
@@ -131,8 +151,8 @@ def planted(profile: Profile, rules: Rules, node: str, plant: Plant) -> Profile 
         return profile.model_copy(
             update={"fallback": Fallback(nodes=(*profile.fallback.nodes, node))}
         )
-    table = profile.weights if plant.part == "weights" else getattr(rules, plant.part)
-    made = altered(table, dict(plant.changes))
+    table = Tables.of(profile, rules).table(plant.part)
+    made = None if table is None else altered(table, dict(plant.changes))
     if made is None or made == table:
         return None
     override = Override.model_validate({"nodes": (node,), plant.part: made})

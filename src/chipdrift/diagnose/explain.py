@@ -17,11 +17,13 @@ import numpy as np
 
 from chipdrift.diagnose.catalogue import catalogue, fusions, narrowings
 from chipdrift.diagnose.mechanisms import Tables, Variation, between
+from chipdrift.diagnose.refine import nearby
 from chipdrift.diagnose.replay import Replay, share_equal
 from chipdrift.diagnose.shapley import shapley
 from chipdrift.diagnose.wording import said
 from chipdrift.findings import WORDS, Explanation, Mechanism
-from chipdrift.numerics.profile import Fallback, Profile
+from chipdrift.numerics.ops import tables_of
+from chipdrift.numerics.profile import Fallback, Profile, Rules
 
 Array = np.ndarray[Any, Any]
 
@@ -30,6 +32,8 @@ _KNOWN = 0.9
 # A second mechanism must take this part of what the first leaves.
 _WORTH = 0.15
 _SINGLES = 10
+# So many of the best are tried at strengths that the catalogue leaves out.
+_REFINED = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +230,13 @@ def _search(
     best, first = scored[0]
     if best == 1.0:
         return (first,), {first: _rivals(scored, first)}
+    for variation in [other for _, v in scored[:_REFINED] for other in nearby(v)]:
+        made = _apply(basis, tables, [variation])
+        if made is not None and trial.score(made)[1] > best:
+            best, first = trial.score(made)[1], variation
+            scored.insert(0, (best, variation))
+        if best == 1.0:
+            return (first,), {first: _rivals(scored, first)}
     pair = _pair(trial, basis, tables, [v for _, v in scored[:_SINGLES]], listed, best)
     if pair is not None:
         return pair, {}
@@ -247,7 +258,9 @@ def _listed(trial: Trial, tables: Tables) -> list[Variation]:
     if trial.real.narrows:
         listed += narrowings()
     if tables.rules is not None or tables.floats is not None:
-        listed += catalogue(tables)
+        obeyed = {table for _, op in piece.nodes for table in tables_of(op)}
+        idle = {*Rules.model_fields, *(() if "accumulator" in obeyed else ("weights",))} - obeyed
+        listed += [v for v in catalogue(tables) if v.part not in idle]
     return listed
 
 

@@ -171,10 +171,13 @@ def _sum(table: Any) -> str:
 
 def _function(table: Any) -> str:
     if table.arithmetic == "table":
-        return f"looks the function up in {table.entries} entries"
-    if table.arithmetic == "exact":
-        return "computes the function exactly"
-    return f"computes the function in {table.arithmetic}"
+        words = f"looks the function up in {table.entries} entries"
+    elif table.arithmetic == "exact":
+        words = "computes the function exactly"
+    else:
+        words = f"computes the function in {table.arithmetic}"
+    error = table.relative_error
+    return f"{words}, with errors of up to {100 * error:.2g} %" if error else words
 
 
 def _input(table: Any) -> str:

@@ -41,9 +41,10 @@ def look(exam: Exam) -> Iterator[Finding]:
         first = next((o for o in those if o.together), those[0])
         others = len(those) - 1
         quiet = all(_alike_alone(exam, o) for o in those)
+        weight = _weight(exam, first, quiet)
         yield Finding(
             check="computed-together",
-            severity="warning" if _drifts(exam, first) else "note",
+            severity="warning" if weight and _drifts(exam, first) else "note",
             title=f"{target} computes {first.node} ({first.op}) together with its neighbours"
             + (f", and {others} more node{'s' * (others > 1)} like it" if others else ""),
             words="inside the model these nodes answer otherwise than alone on the same values"
@@ -63,13 +64,14 @@ def look(exam: Exam) -> Iterator[Finding]:
             if harmless(exam)
             else "part the nodes: make the tensor between them an output of the model, or keep "
             "one of them on the CPU",
-            weight=_weight(exam, first, quiet),
+            weight=weight,
         )
 
 
 def _weight(exam: Exam, first: Own, quiet: bool) -> float:
     """What it does to the model; little where the rule behind it is named."""
-    if any(exam.explanation(o.node) for o in exam.diagnosis.own if o.together):
+    explanation = exam.explanation(first.node)
+    if explanation is not None and explanation.mechanisms:
         return 0.0
     return 0.5 if quiet and _drifts(exam, first) else 0.1
 
