@@ -24,11 +24,14 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet install --constr
 demo: .venv/.ready-htp
 	$(BIN)/chipdrift demo -o runs/demo
 
+# A file's tests stay in one process: what they share is made once.
+PYTEST_TWO := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: .venv/.ready-dev
-	$(BIN)/python -m pytest -n 2 -m "not slow and not system"
+	$(PYTEST_TWO) -m "not slow and not system"
 
 test-all: .venv/.ready-all
-	$(BIN)/python -m pytest -n 2 -m "not system"
+	$(PYTEST_TWO) -m "not system"
 
 test-system: .venv/.ready-dev
 	scripts/install-debian chromium qemu-user clang lld

@@ -14,9 +14,25 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from chipdrift.demo import DemoPaths, paths
+from chipdrift.targets import WorkerProcess
 
-SUPPORT = Path(__file__).parent / "support"
+TESTS = Path(__file__).parent
+SUPPORT = TESTS / "support"
 sys.path.insert(0, str(SUPPORT))
+
+# Whose targets, where they are asked in the test's own process, need no fresh worker each.
+KEPT_WORKERS = (
+    "end_to_end/test_diagnosis.py",
+    "end_to_end/test_known_faults.py",
+    "end_to_end/test_matrix_warnings.py",
+    "end_to_end/test_planted_faults.py",
+    "end_to_end/test_probe.py",
+    "end_to_end/test_unknown_rules.py",
+    "unit/diagnose",
+    "unit/metrics",
+)
+# Tests among those that are about a worker's start.
+FRESH_WORKERS = ("test_targets_that_are_too_slow_get_another_hint",)
 
 
 @pytest.fixture(autouse=True)
@@ -31,12 +47,39 @@ def demo() -> DemoPaths:
     return paths()
 
 
-@pytest.fixture(scope="module")
-def exam_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+@pytest.fixture(scope="session")
+def worker_pool() -> Iterator[Any]:
+    """See :class:`worker_pool.WorkerPool`."""
+    from worker_pool import WorkerPool
+
+    pool = WorkerPool()
+    yield pool
+    pool.close()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kept_workers(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Tests of what is made of answers ask the workers of the tests before."""
+    if not any(request.path.is_relative_to(TESTS / kept) for kept in KEPT_WORKERS):
+        yield
+        return
+    with request.getfixturevalue("worker_pool").lending():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _fresh_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.originalname in FRESH_WORKERS:
+        for module in ("chipdrift.matrix.schedule", "chipdrift.probe.ask"):
+            monkeypatch.setattr(f"{module}.WorkerProcess", WorkerProcess)
+
+
+@pytest.fixture(scope="session")
+def exam_of(tmp_path_factory: pytest.TempPathFactory, worker_pool: Any) -> Iterator[Any]:
     """``exam_of(model, feeds, a, b, ...)``: see :class:`exams.Exams`."""
     from exams import Exams
 
-    exams = Exams(tmp_path_factory.mktemp("exams"))
+    exams = Exams(tmp_path_factory.mktemp("exams"), worker_pool)
     yield exams
     exams.close()
 

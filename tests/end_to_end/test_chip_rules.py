@@ -6,7 +6,6 @@ The vendor's simulator is asked now, on settings that no rule was found on.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,20 +24,25 @@ by_chip = pytest.mark.parametrize(("profile", "chip"), CHIPS)
 pytestmark = pytest.mark.htp
 
 
-@pytest.fixture
-def chip_of(tmp_path: Path) -> Iterator[Any]:
-    """(profile, chip) to a function: an op and its inputs to (the chip's integers, ours)."""
+@pytest.fixture(scope="module")
+def chip_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """(profile, chip) to a function: an op and its inputs to (the chip's integers, ours).
+
+    A chip's worker is started once for all tests of this file; every question opens a session of
+    its own in it.
+    """
     pytest.importorskip("onnxruntime_qnn")
-    opened: list[Asker] = []
+    opened: dict[str, Asker] = {}
+    path = tmp_path_factory.mktemp("chip") / "model.onnx"
 
     def chosen(profile: str, chip: str) -> Any:
-        asker = Asker(get_target(f"htp:{chip}"))
-        opened.append(asker)
+        if chip not in opened:
+            opened[chip] = Asker(get_target(f"htp:{chip}"))
+        asker = opened[chip]
 
         def both(one: OneOp, *given: Array) -> tuple[Array, Array]:
             fed = [(i, s) for i, s in enumerate(one.inputs) if s.integers is None]
             feed = {f"x{i}": real(x, s) for (i, s), x in zip(fed, given, strict=True)}
-            path = tmp_path / "model.onnx"
             path.write_bytes(one_op_model(one))
             (wanted,) = asker.ask(path.read_bytes(), [feed])
             assert asker.opened is not None
@@ -51,7 +55,7 @@ def chip_of(tmp_path: Path) -> Iterator[Any]:
         return both
 
     yield chosen
-    for asker in opened:
+    for asker in opened.values():
         asker.__exit__(None, None, None)
 
 

@@ -76,13 +76,16 @@ def test_a_failed_cell_is_tried_again_and_keeps_what_it_had(
     small_model: Path, small_data: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
-    run(small_model, small_data, out, target("segfault"))
+    dying = target("segfault", after="9")
+    run(small_model, small_data, out, dying)
     with Store.read(out) as store:
         kept = store._db.execute("SELECT count(*) FROM outputs").fetchone()[0]
-    assert kept == 40 + 3
-    # Each new worker gets three samples further: the cell is finished in the end.
-    for _ in range(13):
-        found = run(small_model, small_data, out, target("segfault"))
+    assert kept == 40 + 9
+    # Each new worker gets nine samples further: four lose the cell, the fifth finishes it.
+    for _ in range(3):
+        found = run(small_model, small_data, out, dying)
+        assert [cell.status for cell in found.cells] == ["ok", "failed"]
+    found = run(small_model, small_data, out, dying)
     assert [cell.status for cell in found.cells] == ["ok", "ok"]
 
 

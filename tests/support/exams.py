@@ -1,12 +1,14 @@
 """Exams for the tests of checks: a model, samples and two targets, really run.
 
 Both targets measure the model in a run of their own, then :func:`examine` looks at it as a
-diagnosis does. Nothing is made up; the same question is asked once.
+diagnosis does. Nothing is made up; the same question is asked once, and a target's worker serves
+one exam after the other.
 """
 
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from worker_pool import WorkerPool, own_core
 
 from chipdrift.demo import paths
 from chipdrift.diagnose.case import FLOAT, make_case
@@ -25,17 +28,36 @@ from chipdrift.findings import Finding
 from chipdrift.graph import dissect
 from chipdrift.matrix import run_matrix
 from chipdrift.probe.ask import Asker
+from chipdrift.targets import Target, WorkerProcess
 
 Array = np.ndarray[Any, Any]
 Feed = Mapping[str, Array]
 
 
-class Exams:
-    """Makes exams in ``folder``; keeps each, with its workers alive, until :meth:`close`."""
+class PooledAsker(Asker):
+    """An asker whose worker comes from a pool, and can go back there between two questions."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._stack = folder, ExitStack()
+    def __init__(self, target: Target, pool: WorkerPool) -> None:
+        super().__init__(target)
+        self._pool = pool
+
+    def rest(self) -> None:
+        """Give the worker back; the next question asks for another."""
+        self._stop()
+
+    def _start(self) -> WorkerProcess:
+        self._worker = self._pool.lend(self.target, -1)
+        return self._worker
+
+
+class Exams:
+    """Makes exams in ``folder`` with workers of ``pool``, and keeps each until :meth:`close`."""
+
+    def __init__(self, folder: Path, pool: WorkerPool) -> None:
+        self._folder, self._stack, self._pool = folder, ExitStack(), pool
         self._made: dict[tuple[Any, ...], Exam] = {}
+        self._askers: list[PooledAsker] = []
+        self._numbers = itertools.count()
 
     def close(self) -> None:
         """End the workers."""
@@ -69,22 +91,37 @@ class Exams:
         ]
         key = (*files, a, b, scheme, metric, samples, tuple(sorted((profiles or {}).items())))
         if key not in self._made:
-            out = self._folder / f"run{len(self._made)}"
-            plain = ["fp32"] if b == FLOAT else []
-            run_matrix(
-                files[0],
-                files[1],
-                schemes=[*plain, scheme],
-                targets=[a, *([b] if b != FLOAT else [])],
-                out=out,
-                metric=metric,
-                calibration=None if scheme in ("asis", "fp16", "fp32") else files[2],
-                limit=samples,
-                jobs=1,
-                exhaustive=True,
-            )
-            self._made[key] = self._examine(out, scheme, a, b, samples, profiles or {})
+            for asker in self._askers:
+                asker.rest()
+            with self._pool.lending(), own_core():
+                out = self._folder / f"run{next(self._numbers)}"
+                self._measure(out, files, a, b, scheme, metric, samples)
+                self._made[key] = self._examine(out, scheme, a, b, samples, profiles or {})
         return self._made[key]
+
+    def _measure(
+        self,
+        out: Path,
+        files: Sequence[Path],
+        a: str,
+        b: str,
+        scheme: str,
+        metric: str | None,
+        samples: int,
+    ) -> None:
+        plain = ["fp32"] if b == FLOAT else []
+        run_matrix(
+            files[0],
+            files[1],
+            schemes=[*plain, scheme],
+            targets=[a, *([b] if b != FLOAT else [])],
+            out=out,
+            metric=metric,
+            calibration=None if scheme in ("asis", "fp16", "fp32") else files[2],
+            limit=samples,
+            jobs=1,
+            exhaustive=True,
+        )
 
     def _examine(
         self, out: Path, scheme: str, a: str, b: str, samples: int, profiles: Mapping[str, str]
@@ -92,9 +129,14 @@ class Exams:
         case = make_case(out, scheme, a, b, None, profiles)
         anatomy = dissect(case.model)
         chosen = range(min(samples, len(case.run.samples)))
-        on_a = self._stack.enter_context(Asker(case.a))
-        on_b = self._stack.enter_context(Asker(case.b)) if case.b is not None else None
+        on_a = self._asker(case.a)
+        on_b = self._asker(case.b) if case.b is not None else None
         return examine(case, anatomy, chosen, on_a, on_b)
+
+    def _asker(self, target: Target) -> PooledAsker:
+        asker = self._stack.enter_context(PooledAsker(target, self._pool))
+        self._askers.append(asker)
+        return asker
 
     def _file(self, model: bytes | Path) -> Path:
         if isinstance(model, Path):

@@ -72,7 +72,9 @@ def test_a_percentile_cuts_what_lies_outside_and_never_widens(
 
 
 def test_entropy_gives_ranges_inside_minmax(samples: list[Feed], tmp_path: Path) -> None:
-    wide, found = ranges(tmp_path, samples, "minmax"), ranges(tmp_path, samples, "entropy")
+    # The search's time grows with the square of the largest sample's reach: three times, not ten.
+    milder = [*samples[:-1], {"x": samples[-1]["x"] * np.float32(0.3)}]
+    wide, found = ranges(tmp_path, milder, "minmax"), ranges(tmp_path, milder, "entropy")
     assert set(found) == set(wide)
     assert found["x"] != wide["x"], "a search over one threshold would be min-max"
     for name, (low, high) in found.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -45,6 +46,7 @@ def run_in(worker: WorkerProcess, feed: dict[str, Array], slot: str = "s") -> li
     return unpack_arrays(answer[4])
 
 
+@functools.cache
 def demo_quantized(scheme: str) -> QuantizedModel:
     model = load_model(paths().model)
     calibration = load_data(paths().calibration, model.info.inputs, 16)
