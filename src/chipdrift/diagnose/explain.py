@@ -33,7 +33,7 @@ _KNOWN = 0.9
 _WORTH = 0.15
 _SINGLES = 10
 # So many of the best are tried at strengths that the catalogue leaves out.
-_REFINED = 3
+_REFINED = 6
 
 
 @dataclass(frozen=True, eq=False)

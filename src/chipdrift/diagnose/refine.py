@@ -49,6 +49,6 @@ def _with(variation: Variation, name: str, value: object) -> Variation:
 
 def _spread(value: int) -> list[int]:
     """Numbers from half to twice ``value``, without it."""
-    low, high = max(2, value // 2 + 1), 2 * value - 1
+    low, high = max(2, value // 2), 2 * value
     step = max(1, (high - low) // _MOST)
     return [number for number in range(low, high + 1, step) if number != value]
