@@ -166,8 +166,8 @@ def test_a_second_activation_brought_to_8_bits(
     assert all(names == {"narrowed_operand"} for names in found.values())
 
 
-def halves(depth: int, scale: float) -> bytes:
-    """``x`` (1, 8, depth) float16 times a constant, a Relu, and a product behind it."""
+def halves(depth: int, scale: float, rows: int = 8) -> bytes:
+    """``x`` (1, rows, depth) float16 times a constant, a Relu, and a product behind it."""
     rng = np.random.default_rng(3)
     w = (rng.standard_normal((depth, 24)) * scale).astype(np.float16)
     v = rng.standard_normal((24, 10)).astype(np.float16)
@@ -178,8 +178,8 @@ def halves(depth: int, scale: float) -> bytes:
             helper.make_node("MatMul", ["r", "v"], ["y"], name="second"),
         ],
         "halves",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, [1, 8, depth])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, [1, 8, 10])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT16, [1, rows, depth])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT16, [1, rows, 10])],
         [numpy_helper.from_array(a, n) for n, a in (("w", w), ("v", v))],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
@@ -212,3 +212,18 @@ def test_float16_by_another_range_or_order(
     assert "first" in found
     assert all(names == {mechanism} for names in found.values())
     assert {finding.check for finding in looked(exam, "mechanism")} == {"mechanism"}
+
+
+@pytest.mark.htp
+def test_two_chips_sum_float16_otherwise(exam_of: Exams) -> None:
+    """v73 rounds the sum to float32 on the way, v69 does not: told where sums cancel."""
+    pytest.importorskip("onnxruntime_qnn")
+    rng = np.random.default_rng(8)
+    # One sum in some thousands is next to a half of float16 by less than float32's last bit.
+    feeds = [{"x": rng.standard_normal((1, 1024, 16)).astype(np.float16)} for _ in range(4)]
+    exam = exam_of(halves(16, 1.0, 1024), feeds, "htp:sm8450", "htp:sm8550")
+    found = told(exam)
+    assert found and set(found) <= {"first", "second"}
+    assert all(names == {"float16_order"} for names in found.values())
+    (finding,) = looked(exam, "mechanism")
+    assert "rounds to float32 on the way" in finding.words
