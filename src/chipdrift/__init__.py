@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chipdrift.diagnose import run_diagnosis
     from chipdrift.errors import ChipdriftError
     from chipdrift.graph import load_model
+    from chipdrift.imports import run_import
     from chipdrift.logs import read_log
     from chipdrift.matrix import cell_outputs, estimate_matrix, read_matrix, run_matrix
     from chipdrift.probe import run_probe
@@ -39,6 +40,7 @@ _HOMES = {
     "read_log": "logs",
     "read_matrix": "matrix",
     "run_diagnosis": "diagnose",
+    "run_import": "imports",
     "run_matrix": "matrix",
     "run_probe": "probe",
     "write_report": "report",
@@ -59,6 +61,7 @@ __all__ = [
     "read_log",
     "read_matrix",
     "run_diagnosis",
+    "run_import",
     "run_matrix",
     "run_probe",
     "write_report",

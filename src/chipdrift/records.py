@@ -263,7 +263,8 @@ class Matrix(Record):
     """Everything ``chipdrift matrix`` found: what ``--json`` prints and the report reads.
 
     ``target_names`` says in people's words what each target is (``Snapdragon 8 Gen 2, v73``);
-    ``compared`` is the number of differences that Holm's correction covers.
+    ``compared`` is the number of differences that Holm's correction covers. ``imported`` is where
+    the outputs came from, if ``chipdrift import`` made this run: nothing was measured here.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -287,3 +288,4 @@ class Matrix(Record):
     complete: bool
     warnings: tuple[str, ...]
     host: Host
+    imported: str | None = None

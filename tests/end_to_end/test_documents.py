@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from documents import blocks, run_page
 
+from chipdrift.numerics.profiles import get_profile
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,6 +62,12 @@ def test_how_to_probe_onnxruntime(tmp_path: Path) -> None:
     assert len(blocks(page)) == 3
     printed = run_page(page, tmp_path)
     assert 'multiplier = "float32"' in printed[0]
+    words = (tmp_path / "ort.md").read_text(encoding="utf-8")
+    assert "# What ort:cpu does with numbers" in words
+    assert "HALF_EVEN" in words
+    profile = get_profile(str(tmp_path / "ort.toml"))
+    assert profile.evidence == "prediction"
+    assert profile.rules_for("MatMul").requantize.zero_point == "output"
     assert same_bits(tmp_path / "runs" / "ort") == [
         (scheme, "ort:cpu", "sim:ort.toml") for scheme in ("w8a8", "w8a8_pc")
     ]

@@ -7,7 +7,18 @@ import sys
 
 import typer
 
-from chipdrift.cli import consistent, diagnosing, listing, logs, measuring, models, probing, results
+from chipdrift.cli import (
+    consistent,
+    diagnosing,
+    importing,
+    listing,
+    logs,
+    measuring,
+    models,
+    probing,
+    results,
+)
+from chipdrift.cli.stopping import TERMINATED, TerminatedError, ends_in_order
 from chipdrift.errors import ChipdriftError
 
 app = typer.Typer(
@@ -40,6 +51,8 @@ for _verb in (
     diagnosing.checks,
 ):
     app.command()(_verb)
+# A keyword of Python's, so the function has another name.
+app.command(name="import")(importing.import_)
 
 
 @app.callback(invoke_without_command=True)
@@ -54,9 +67,13 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line: 0 done, 1 a cell failed, 2 misuse."""
+    """Run the command line: 0 done, 1 a cell failed, 2 misuse, 143 ended by SIGTERM."""
     try:
-        app()
+        with ends_in_order():
+            app()
+    except TerminatedError:
+        typer.echo("\nTerminated. What a run had measured is kept.", err=True)
+        sys.exit(TERMINATED)
     except ChipdriftError as error:
         sys.stdout.flush()
         typer.echo(f"Error: {error}", err=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.diagnose.counts import agreeing, counted
 from chipdrift.errors import ChipdriftError, RunError, UnknownNameError
 from chipdrift.matrix import cell_outputs
 from chipdrift.matrix.reopen import Reopened, reopen
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.profiles import get_profile
 from chipdrift.records import Cell, Matrix, Pair
+from chipdrift.schemes import get_scheme
 from chipdrift.targets import Target, get_target
 
 # What B is called when it is the model before it was quantized.
@@ -65,6 +66,7 @@ def make_case(
     """
     run = reopen(folder, data)
     matrix = run.matrix
+    scheme = _scheme_name(run, scheme)
     _check_names(matrix, scheme, target, against)
     scheme, a_name, b_name, among = _choose(matrix, scheme, target, against)
     a = get_target(a_name)
@@ -118,6 +120,24 @@ def _check_same(run: Reopened, scheme: str, target: Target) -> None:
             f"{_brief(then.get(key))}, is {_brief(now.get(key))}). Run the same chipdrift matrix "
             "command again: it measures what changed."
         )
+
+
+def _scheme_name(run: Reopened, scheme: str | None) -> str | None:
+    """What the run calls a scheme that was given by its file.
+
+    Raises RunError where the run was measured under another one of this name.
+    """
+    if scheme is None or not scheme.endswith(".toml"):
+        return scheme
+    found = get_scheme(scheme)
+    place, digest = run.schemes.get(found.name, (scheme, found.sha256))
+    if digest != found.sha256:
+        raise RunError(
+            f"Run {run.folder}: {scheme} is not the scheme {found.name} that was measured, which "
+            f"was {place} with another text. Run chipdrift matrix with {scheme} into a new folder, "
+            f"or give --scheme {found.name} for what was measured."
+        )
+    return found.name
 
 
 def _brief(value: str | None) -> str:
@@ -217,9 +237,10 @@ def choose_samples(case: Case, wanted: int) -> tuple[list[int], str | None]:
     if parted.any() and not parted[first].any():
         others = np.flatnonzero(parted)[: max(1, wanted // 2)].tolist()
         words = (
-            f"the first {counted(len(first), 'sample')} of the run {'is' if len(first) == 1 else 'are'} "
-            f"answered alike, so {len(others)} of those on which the two part ({int(parted.sum())} of {len(parted)}) "
-            f"{'was' if len(others) == 1 else 'were'} taken in: shares are of this choice"
+            f"the first {counted(len(first), 'sample')} {agreeing(len(first), 'is', 'are')} "
+            f"answered alike, so {len(others)} of those on which the two part "
+            f"({int(parted.sum())} of {len(parted)}) {agreeing(len(others), 'was', 'were')} taken "
+            "in: shares are of this choice"
         )
         first = [*others, *first[: len(first) - len(others)]]
     return sorted(first, key=lambda index: (not parted[index], index)), words

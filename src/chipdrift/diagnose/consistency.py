@@ -87,7 +87,7 @@ def check_consistency(
     tell("what rounding alone does to this model")
     spread = rounding_spread(made.data, [s.feed for s in asked], quantized)
     comparisons = _compare(anatomy, told, asked, spread)
-    why = _command(model, data, recipe.name, calibration, shapes)
+    why = _command(model, data, scheme or recipe.name, calibration, shapes)
     excesses = []
     for (a, b), worst in _worst(comparisons).items():
         tell(f"where {a} and {b} part")

@@ -8,6 +8,11 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def agreeing(count: int, one: str, many: str) -> str:
+    """The form of a verb that goes with ``count`` things."""
+    return one if count == 1 else many
+
+
 def besides(count: int, noun: str = "other node") -> str:
     """ " and 1 other node", " and 4 other nodes"; nothing where there are none."""
     return f" and {counted(count, noun)}" if count else ""

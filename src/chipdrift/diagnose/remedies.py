@@ -10,7 +10,7 @@ from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import FIXES, MORE_BITS
 from chipdrift.diagnose.sums import overflowing
-from chipdrift.schemes import builtin_schemes
+from chipdrift.schemes import builtin_schemes, get_scheme
 
 # What a finding says of a difference between A and B that costs nothing.
 NONE_NEEDED = "none is needed for accuracy"
@@ -36,6 +36,25 @@ def harmless(exam: Exam) -> bool:
     return exam.diagnosis.verdict.cause == "neither"
 
 
+def own_scheme(exam: Exam) -> str | None:
+    """The run's scheme as commands take it: its name, or the user's own file; None: it is gone."""
+    name = exam.case.scheme
+    if name in builtin_schemes():
+        return name
+    place = exam.case.run.scheme_file(name)
+    # A list of schemes is parted at commas.
+    return None if place is None or "," in place else place
+
+
+def scheme_options(exam: Exam) -> str:
+    """The options by which a command makes the run's model from MODEL, each with a space behind."""
+    own = own_scheme(exam)
+    if own is None or own == "asis":
+        return ""
+    calibration = "--calibration CAL " if get_scheme(own).needs_calibration else ""
+    return f"--scheme {shlex.quote(own)} {calibration}"
+
+
 def matrix_command(
     exam: Exam, *schemes: str, targets: Sequence[str] | None = None, out: str = ""
 ) -> str | None:
@@ -48,17 +67,18 @@ def matrix_command(
     scheme = exam.case.scheme
     if schemes and (scheme == "asis" or set(schemes) <= {scheme}):
         return None
-    # A scheme of the user's own is known by its file, which the run does not keep.
-    mine = [scheme] if scheme in builtin_schemes() else []
+    # A scheme of the user's own has its file for a name; one that is gone is left out.
+    own = own_scheme(exam)
+    mine = [own] if own is not None else []
     chosen = list(dict.fromkeys([*mine, *schemes]))
     if not chosen:
         return None
     asked = [name for name in (targets or exam.targets) if name != FLOAT]
-    folder = "-".join(filter(None, (out, scheme, *(name for name in chosen if name != scheme))))
-    kinds = {builtin_schemes()[name].needs_calibration for name in chosen}
-    calibration = "--calibration CAL " if any(kinds) else ""
+    folder = "-".join(filter(None, (out, scheme, *(name for name in chosen if name not in mine))))
+    needs = any(get_scheme(name).needs_calibration for name in chosen)
+    calibration = "--calibration CAL " if needs else ""
     return (
-        f"chipdrift matrix MODEL --data DATA {calibration}--scheme {','.join(chosen)} "
+        f"chipdrift matrix MODEL --data DATA {calibration}--scheme {shlex.quote(','.join(chosen))} "
         f"--target {','.join(map(shlex.quote, asked))} -o runs/{folder}"
     )
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.case import FLOAT, Case
-from chipdrift.diagnose.counts import counted
+from chipdrift.diagnose.counts import agreeing, counted
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Cause, Verdict
 from chipdrift.matrix import cell_outputs
@@ -42,9 +42,9 @@ def give_verdict(case: Case) -> Verdict:
     if count < _FEW:
         return Verdict(
             cause="unknown",
-            words=f"{counted(count, 'sample')} {'carries' if count == 1 else 'carry'} no verdict: a single one "
-            f"is {100 / max(1, count):.0f} "
-            f"points. Measure at least {_FEW}, better some hundreds.",
+            words=f"{counted(count, 'sample')} {agreeing(count, 'carries', 'carry')} no verdict: "
+            f"a single one is {100 / max(1, count):.0f} points. Measure at least "
+            f"{_FEW}, better some hundreds.",
             **common,
         )
     if case.b is None:
@@ -106,12 +106,12 @@ def _judged(
     else:
         cause = "neither"
         words = (
-            f"no loss that {counted(count, 'sample')} carry, on either. Seen: {seen}; the difference "
-            f"between the two: {between or tested}"
+            f"no loss that {counted(count, 'sample')} carry, on either. Seen: {seen}; the "
+            f"difference between the two: {between or tested}"
         )
     words += "".join(
-        f". {cell.target} ran {counted(cell.audited, 'sample')} itself: beyond them {cell.copied_from}, which "
-        "answered alike on those, stands in"
+        f". {cell.target} ran {counted(cell.audited or 0, 'sample')} itself: beyond them "
+        f"{cell.copied_from}, which answered alike on those, stands in"
         for cell in cells
         if cell.copied_from is not None
     )

@@ -330,7 +330,7 @@ class Gathered:
             name, duration = str(event["name"]), float(event["dur"])
             said = event.get("args") or {}
             kind = event["cat"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             self.note("an event of the profile is broken and was left out", line)
             return
         if kind == "Session":

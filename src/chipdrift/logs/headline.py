@@ -129,12 +129,15 @@ def _shortfalls(findings: LogFindings) -> Iterator[str]:
         if taken.processor == "cpu":
             own = taken.provider == "CPUExecutionProvider"  # its session says it
             if total and taken.nodes and not own:
-                share = f"{taken.nodes} of {total} nodes"
-                yield f"{share} are with {provider}, on the CPU {line}"
+                share = f"{taken.nodes} of {counted(total, 'node')}"
+                are = "is" if taken.nodes == 1 else "are"
+                yield f"{share} {are} with {provider}, on the CPU {line}"
         elif taken.nodes == 0:
             yield f"{provider} took no node {line}"
         elif taken.nodes and taken.nodes < total:
-            yield f"{total - taken.nodes} of {total} nodes are not with {provider} {line}"
+            left = total - taken.nodes
+            are = "is" if left == 1 else "are"
+            yield f"{left:,} of {counted(total, 'node')} {are} not with {provider} {line}"
 
 
 def print_fallbacks(page: Page, findings: LogFindings) -> None:
@@ -189,7 +192,9 @@ def _groups(page: Page, falls: list[Fallback]) -> None:
             page.say(f"because: {cause}", indent=6)
         page.say(f"line {min(fall.line for fall in alike):,}", "dim", indent=6)
     if len(ordered) > ROWS:
-        page.say(f"and {len(ordered) - ROWS} more groups (--json has all)", "dim", indent=2)
+        page.say(
+            f"and {counted(len(ordered) - ROWS, 'more group')} (--json has all)", "dim", indent=2
+        )
 
 
 def _none_said(page: Page, findings: LogFindings) -> None:

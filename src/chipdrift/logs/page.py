@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,10 @@ if TYPE_CHECKING:
 
 ROWS = 12
 """Entries of a section that are shown; the rest is counted."""
+
+
+# Names longer than a wide terminal's line: the two ends say which. --json has them whole.
+_LONG = re.compile(r"(\S{70})\S{50,}(\S{40})")
 
 
 class Page:
@@ -28,7 +33,9 @@ class Page:
         from rich.padding import Padding
         from rich.text import Text
 
-        self._console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
+        self._console.print(
+            Padding(Text(brief(text), style=style), (0, 0, 0, indent), expand=False)
+        )
 
     def rows(self, rows: Iterable[tuple[str, ...]], right: int = 1) -> None:
         """A table without lines; the first ``right`` columns are figures."""
@@ -44,11 +51,16 @@ class Page:
                 overflow="fold",
             )
         for row in made:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(brief(cell)) for cell in row))
         if made:
             from rich.padding import Padding
 
             self._console.print(Padding(table, (0, 0, 0, 2), expand=False))
+
+
+def brief(text: str) -> str:
+    """``text`` with each word of 160 characters or more cut to its two ends."""
+    return _LONG.sub(r"\1...\2", text)
 
 
 def listed(names: list[str], most: int, last: str = ", ") -> str:

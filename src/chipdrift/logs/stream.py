@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import re
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,6 +21,10 @@ from chipdrift.logs.scan import MAX_LINE
 
 BLOCK = 4 << 20
 """Bytes that are read at once."""
+
+WRITER = 5.0
+"""Seconds that a named pipe may take to get somebody who writes to it."""
+_PAUSE = 0.05
 
 Note = Callable[[str], None]
 """Called with a sentence for each part that could not be read as it should."""
@@ -48,22 +54,22 @@ def chunks(path: Path, note: Note) -> Iterator[bytes]:
     Raises :class:`LogError` where there is no such file, it is a folder or empty, may not be read,
     or is packed in another way than gzip.
     """
-    return _chunks(_opened(path), note)
+    return _chunks(_opened(path), str(path), note)
 
 
 def chunks_of(file: BinaryIO, name: str, note: Note) -> Iterator[bytes]:
     """As :func:`chunks`, of an open file or pipe, called ``name`` in errors."""
-    return _chunks(_blocks(file, name), note)
+    return _chunks(_blocks(file, name), name, note)
 
 
-def _chunks(source: Iterator[bytes], note: Note) -> Iterator[bytes]:
+def _chunks(source: Iterator[bytes], name: str, note: Note) -> Iterator[bytes]:
     blocks = _text(_unpacked(source, note), note)
     first = next(blocks, b"")
     while first and len(first) < 4096 and (more := next(blocks, b"")):
         first += more
     joined = _chain(first, blocks)
     if _PROFILE.match(first[:4096]) and not _EVENT_A_LINE.match(first[:65536]):
-        joined = _events(joined, note)
+        joined = _events(joined, name, note)
     return _lines(joined)
 
 
@@ -71,16 +77,47 @@ def _opened(path: Path) -> Iterator[bytes]:
     if path.is_dir():
         raise LogError(f"Log {path}: this is a folder. Give the path of one log file.")
     try:
-        with path.open("rb") as file:
-            yield from _blocks(file, str(path))
+        file, head = _pipe(path) if path.is_fifo() else (path.open("rb"), b"")
+        with file:
+            yield from _blocks(file, str(path), head)
     except FileNotFoundError:
         raise LogError(f"Log {path}: no such file. Give the path of a log file.") from None
     except OSError as error:
         raise LogError(f"Log {path}: it cannot be read ({error.strerror}).") from error
 
 
-def _blocks(file: BinaryIO, name: str) -> Iterator[bytes]:
-    first = file.read(BLOCK)
+def _pipe(path: Path) -> tuple[BinaryIO, bytes]:
+    """A named pipe, opened once somebody writes to it, and what was read to find that out.
+
+    Opening it plainly would wait for a writer for ever. :class:`LogError` where there is none.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    end = time.monotonic() + WRITER
+    try:
+        while (head := _begun(handle)) is None:
+            if time.monotonic() >= end:
+                raise LogError(
+                    f"Log {path}: it is a pipe, and nobody wrote to it within {WRITER:g} s. Start "
+                    "what writes to it first, or pipe into chipdrift logs -."
+                )
+            time.sleep(_PAUSE)
+        os.set_blocking(handle, True)
+    except BaseException:
+        os.close(handle)
+        raise
+    return os.fdopen(handle, "rb"), head
+
+
+def _begun(handle: int) -> bytes | None:
+    """None while a pipe, open without blocking, has no writer; else its first byte, or nothing."""
+    try:
+        return os.read(handle, 1) or None
+    except BlockingIOError:  # a writer that has not written yet
+        return b""
+
+
+def _blocks(file: BinaryIO, name: str, head: bytes = b"") -> Iterator[bytes]:
+    first = head + file.read(BLOCK)
     if not first:
         raise LogError(f"Log {name}: it is empty. Was the log written at all?")
     for magic, (kind, command) in _PACKED.items():
@@ -194,12 +231,21 @@ def _lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield rest
 
 
-def _events(blocks: Iterable[bytes], note: Note) -> Iterator[bytes]:
-    """A profile as one event a line, from JSON of any layout."""
+def _events(blocks: Iterable[bytes], name: str, note: Note) -> Iterator[bytes]:
+    """A profile as one event a line, from JSON of any layout.
+
+    Raises :class:`LogError` where an event is nested deeper than Python reads JSON.
+    """
     utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
     text = ""
     for block in blocks:
-        events, text = _split(text + utf8.decode(block), note)
+        try:
+            events, text = _split(text + utf8.decode(block), note)
+        except RecursionError:
+            raise LogError(
+                f"Log {name}: an event of this profile is nested so deep that no profiler wrote "
+                "it. Give the profile as it was written."
+            ) from None
         yield b"".join(events)
         if len(text) > MAX_LINE:
             note("a part of the profile is no JSON event and was left out")

@@ -64,12 +64,16 @@ def _troubles(page: Page, findings: LogFindings) -> None:
         page.section(f"{_kinds(errors)}{beside}", "bold red")
         page.rows(_trouble(trouble) for trouble in errors[:ROWS])
         if len(errors) > ROWS:
-            page.say(f"and {len(errors) - ROWS} more kinds (--json has all)", "dim", indent=2)
+            page.say(
+                f"and {counted(len(errors) - ROWS, 'more kind')} (--json has all)", "dim", indent=2
+            )
     if warnings:
         page.section(_kinds(warnings), "yellow")
         page.rows(_trouble(trouble) for trouble in warnings[:4])
         if len(warnings) > 4:
-            page.say(f"and {len(warnings) - 4} more kinds (--json has all)", "dim", indent=2)
+            page.say(
+                f"and {counted(len(warnings) - 4, 'more kind')} (--json has all)", "dim", indent=2
+            )
 
 
 def _kinds(troubles: list[Trouble]) -> str:
@@ -102,9 +106,15 @@ def _placement(page: Page, findings: LogFindings) -> None:
         return
     over = ", all sessions together" if len(findings.sessions) > 1 else ""
     page.section(f"Where nodes are{over}")
-    rows = [(f"{count}", f"{name} (nodes, conversions apart)") for name, count in counts.items()]
+    rows = [
+        (f"{count}", f"{name} ({_noun(count, 'node')}, conversions apart)")
+        for name, count in counts.items()
+    ]
     rows += [(f"{refused}", "nowhere: refused, and the session failed")] * bool(refused)
-    rows += [(f"{len(ops)}", f"{name} (kinds of op)") for name, ops in devices.items()]
+    rows += [
+        (f"{len(ops)}", f"{name} ({_noun(len(ops), 'kind')} of op)")
+        for name, ops in devices.items()
+    ]
     rows += [
         _delegation(taken)
         for taken in findings.delegations
@@ -112,10 +122,11 @@ def _placement(page: Page, findings: LogFindings) -> None:
         if taken.provider not in counts or taken.nodes == taken.total is not None
     ]
     if findings.graph_io:
-        border = "conversions of the graph's own inputs and outputs on the CPU, by design"
+        kind = _noun(findings.graph_io, "conversion")
+        border = f"{kind} of the graph's own inputs and outputs on the CPU, by design"
         rows.append((f"{findings.graph_io}", border))
     if findings.conversions:
-        other = "other conversions" if findings.graph_io else "conversions"
+        other = "other " * bool(findings.graph_io) + _noun(findings.conversions, "conversion")
         rows.append((f"{findings.conversions}", f"{other} on the CPU"))
     page.rows(rows)
 
@@ -125,7 +136,12 @@ def _delegation(taken: Delegation) -> tuple[str, str]:
     nodes = "?" if taken.nodes is None else f"{taken.nodes}"
     parts = f" in {counted(taken.partitions, 'partition')}" if taken.partitions else ""
     kind = "" if taken.processor == "unknown" else f", {taken.processor.upper()}"
-    return nodes, f"{of}nodes with {taken.provider}{kind}{parts} (line {taken.line:,})"
+    noun = _noun(taken.nodes if taken.total is None else taken.total, "node")
+    return nodes, f"{of}{noun} with {taken.provider}{kind}{parts} (line {taken.line:,})"
+
+
+def _noun(count: int | None, what: str) -> str:
+    return what if count == 1 else f"{what}s"
 
 
 def _times(page: Page, findings: LogFindings) -> None:
@@ -166,7 +182,9 @@ def _rest(page: Page, findings: LogFindings) -> None:
             kind = f"{tensor.quantizer.dtype}{axis}"
             kinds[kind] = kinds.get(kind, 0) + 1
         shown = ", ".join(f"{count} {kind}" for kind, count in kinds.items())
-        page.section(f"Quantization parameters of {len(findings.quantizers)} tensors: {shown}")
+        page.section(
+            f"Quantization parameters of {counted(len(findings.quantizers), 'tensor')}: {shown}"
+        )
         changed = [tensor.tensor for tensor in findings.quantizers if tensor.differing]
         if changed:
             page.say(f"given differently by later lines: {listed(changed, 6)}", "yellow", 2)
@@ -183,7 +201,7 @@ def _model(page: Page, findings: LogFindings) -> None:
         only = ", it only counts them" if counts else ""
         page.section(f"Model {join.model}: this log names no nodes{only}")
         return
-    page.section(f"Model {join.model}: the log names {len(join.named)} of {total} nodes")
+    page.section(f"Model {join.model}: the log names {len(join.named)} of {counted(total, 'node')}")
     if join.silent:
         are = "is" if len(join.silent) == 1 else "are"
         page.say(
@@ -230,7 +248,7 @@ def _unread(page: Page, findings: LogFindings) -> None:
                 for form in bad[:_SHOWN]
             )
         if len(bad) > _SHOWN:
-            page.say(f"and {len(bad) - _SHOWN} more forms", "dim", indent=2)
+            page.say(f"and {counted(len(bad) - _SHOWN, 'more form')}", "dim", indent=2)
     if findings.foreign:
         page.say(f"{counted(findings.foreign, 'line')} of none of these sources", "dim")
     for damage in findings.damage:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from chipdrift.errors import ChipdriftError, RunError
 from chipdrift.matrix.cells import CellPlan
 from chipdrift.matrix.files import read_matrix
 from chipdrift.records import Matrix
+from chipdrift.schemes import builtin_schemes, get_scheme
 from chipdrift.store import Store
 
 
@@ -21,7 +23,8 @@ class Reopened:
     """A finished run. ``files`` maps a scheme to its model file; ``baseline`` is the float one.
 
     ``words`` are those of the command that made it, as far as they are known: MODEL (with its
-    pins), DATA (with the metric) and CAL (calibration).
+    pins), DATA (with the metric) and CAL (calibration). ``schemes`` has for each scheme of the
+    user's own its file and the sha256 that this had.
     """
 
     folder: Path
@@ -30,6 +33,18 @@ class Reopened:
     files: dict[str, Path]
     baseline: Path | None
     words: Mapping[str, str] = field(default_factory=dict)
+    schemes: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+
+    def scheme_file(self, name: str) -> str | None:
+        """The file of a scheme of the user's own, if it is still what the run was measured under.
+
+        None for built-in ones, and in runs that an earlier chipdrift made.
+        """
+        place, sha256 = self.schemes.get(name, ("", ""))
+        with suppress(ChipdriftError):
+            if place and get_scheme(place).sha256 == sha256:
+                return _short(place)
+        return None
 
 
 def remember(
@@ -40,8 +55,15 @@ def remember(
     shapes: Mapping[str, Sequence[int]] | None,
     limit: int | None,
     baseline: CellPlan,
+    schemes: Sequence[str],
 ) -> None:
-    """Keep with the run where its model and samples came from, for :func:`reopen`."""
+    """Keep with the run where its model, samples and schemes came from, for :func:`reopen`.
+
+    ``schemes`` are names or files, as they were asked for. Those of an earlier command stay known.
+    """
+    before = (store.fact("origin") or {}).get("schemes", {})
+    own = [(get_scheme(word), _place(word)) for word in schemes if word not in builtin_schemes()]
+    files = {s.name: [place, s.sha256] for s, place in own if s.name not in builtin_schemes()}
     store.put_fact(
         "origin",
         {
@@ -51,6 +73,7 @@ def remember(
             "shapes": {name: list(shape) for name, shape in (shapes or {}).items()},
             "limit": limit,
             "baseline": baseline.variant.file,
+            "schemes": {**before, **files},
         },
     )
     store.commit()
@@ -103,7 +126,8 @@ def reopen(folder: str | Path, data: str | Path | None = None) -> Reopened:
     files = {s.name: place / s.file for s in matrix.schemes if s.file is not None}
     held = (origin or {}).get("baseline")
     words = _words(origin or {}, str(source), matrix)
-    return Reopened(place, matrix, samples, files, place / held if held else None, words)
+    own = {name: (at, digest) for name, (at, digest) in (origin or {}).get("schemes", {}).items()}
+    return Reopened(place, matrix, samples, files, place / held if held else None, words, own)
 
 
 def _words(origin: Mapping[str, Any], data: str, matrix: Matrix) -> dict[str, str]:

@@ -72,7 +72,8 @@ def run_matrix(
                 others = [t for t in request.targets if t.name != BASELINE_TARGET]
                 scheduler.warm([get_target(BASELINE_TARGET), *others])
             cells = plan(store, request)
-            remember(store, model, data, calibration, shapes, limit, baseline_of(request, cells))
+            base = baseline_of(request, cells)
+            remember(store, model, data, calibration, shapes, limit, base, schemes)
             measure(store, request, cells, scheduler, 0 if exhaustive else audit)
         finally:
             scheduler.close()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from chipdrift.diagnose.compared import Comparison, Consistency
+from chipdrift.report.briefly import shortened
 from chipdrift.report.figures import counted, listing
 from chipdrift.report.printing import folded, printable
 from chipdrift.report.speaker import Speaker
@@ -21,7 +22,7 @@ _REAL = "sample "
 
 def print_consistency(found: Consistency, console: Console) -> None:
     """Who answered, the pairs, and what parts by more than rounding explains."""
-    say = Speaker(console)
+    say, found = Speaker(console), shortened(found)
     say.line()
     say.line(f"{found.model}, {found.scheme}: the same inputs", style="bold")
     for asked in found.targets:

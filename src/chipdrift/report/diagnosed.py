@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from chipdrift.findings import Diagnosis, Finding
+from chipdrift.report.briefly import shortened
 from chipdrift.report.deep import print_drift
 from chipdrift.report.figures import counted
 from chipdrift.report.speaker import Speaker
@@ -32,7 +33,7 @@ def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
 
     Commands stand on lines of their own that can be copied as they are.
     """
-    say = Speaker(console)
+    say, diagnosis = Speaker(console), shortened(diagnosis)
     say.line(f"{diagnosis.model}, {pair_of(diagnosis)}", style="bold")
     for letter, side in (("A", diagnosis.a), ("B", diagnosis.b)):
         name = "" if side.name == side.target else f" is {side.name}"

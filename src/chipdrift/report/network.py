@@ -99,7 +99,10 @@ def _row(
     if lead.words:
         notes.append(f"not run alone: {lead.words}")
     if apart:
-        notes.append(f"inside the model {listing(apart)} computes it otherwise than alone")
+        words = f"inside the model {listing(apart)} computes it otherwise than alone"
+        if lead.together:
+            words += f"; its own figures are with {listing(list(lead.together), 4)} beside it"
+        notes.append(words)
     return Row(
         node=lead.node,
         op=lead.op,

@@ -1,14 +1,31 @@
-"""The report: one HTML file, no script, nothing fetched."""
+"""The report: one HTML file, nothing fetched, no script but that of the buttons that copy."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, final
 
 from chipdrift.findings import Diagnosis
 from chipdrift.records import Matrix
 
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
+
 REPORT_FILE = "report.html"
+
+
+@final
+@dataclass(frozen=True)
+class Script:
+    """The page's own script; its policy lets this text run, by its hash, and no other."""
+
+    text: Markup
+    sha256: str
 
 
 def write_report(folder: str | Path) -> Path:
@@ -46,9 +63,11 @@ def render(
     import jinja2
 
     from chipdrift.report import agreement, basis, diagnosis, heatmap, partings, places
+    from chipdrift.report.briefly import shortened
     from chipdrift.report.figures import Figures, noun, pieces
     from chipdrift.report.summary import findings
 
+    matrix, diagnoses = shortened(matrix), [shortened(found) for found in diagnoses]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("chipdrift.report"),
         autoescape=True,
@@ -57,7 +76,9 @@ def render(
         lstrip_blocks=True,
     )
     environment.filters["pieces"] = pieces
+    commands = any(finding.command for found in diagnoses for finding in found.findings)
     return environment.get_template("report.html.j2").render(
+        script=_script(environment) if commands else None,
         matrix=matrix,
         figures=Figures.of(matrix),
         noun=noun(matrix),
@@ -71,3 +92,11 @@ def render(
         evidence=basis.evidence(matrix),
         settings=basis.settings(matrix),
     )
+
+
+def _script(environment: jinja2.Environment) -> Script:
+    from markupsafe import Markup
+
+    text = environment.get_template("copy.js").render()
+    digest = hashlib.sha256(text.encode()).digest()
+    return Script(Markup(text), base64.b64encode(digest).decode())

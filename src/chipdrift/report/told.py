@@ -30,6 +30,11 @@ def calm(diagnosis: Diagnosis) -> str | None:
     severities = {finding.severity for finding in diagnosis.findings}
     if diagnosis.verdict.cause != "neither" or "note" not in severities or "error" in severities:
         return None
+    if "warning" in severities:  # these ask for something
+        return (
+            "The notes below ask for nothing, as far as accuracy on these samples tells; they say "
+            "how the two part."
+        )
     return (
         "No action is needed for accuracy, as far as these samples tell; the notes below say how "
         "the two part."

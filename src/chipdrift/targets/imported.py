@@ -105,7 +105,11 @@ def open_session(path: str, options: Mapping[str, str]) -> Session:
     column = _column_of(Path(path), target, mine)
     with Store.read(folder) as store, store.understood():
         keys, names = store.fact("samples"), store.fact("outputs")
-        rows = dict(zip(keys, store.outputs(column["key"], keys), strict=True))
+        rows: dict[str, list[Array]] = {}
+        for address in reversed([a for a in column["addresses"] if a is not None]):
+            held = store.measured(address)
+            has = [key for key in keys if key in held]
+            rows.update(zip(has, store.outputs(address, has), strict=True))
     try:
         specs = load_model(path).info.outputs
     except ChipdriftError as error:

@@ -91,7 +91,7 @@ def test_a_session_that_only_counts_does_not_vanish(shows: Shows) -> None:
     assert "Nothing ran on an NPU: all 57 nodes on the CPU (line 9), in session 2 of 2" in out
     assert "57 nodes with CPUExecutionProvider" in out
     assert "57 of 57 nodes with CPUExecutionProvider" in out
-    assert "1 QNNExecutionProvider (nodes" in out
+    assert "1 QNNExecutionProvider (node," in out
 
 
 def test_what_an_exception_ended(shows: Shows) -> None:

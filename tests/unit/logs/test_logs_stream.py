@@ -6,9 +6,13 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 import random
 import subprocess
+import threading
+import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
@@ -16,6 +20,9 @@ from hypothesis import strategies as st
 
 from chipdrift.logs import LogError, read_log, stream
 from chipdrift.logs.stream import chunks
+
+if TYPE_CHECKING:
+    from conftest import Cli
 
 DATA = Path(__file__).parents[2] / "data" / "logs"
 LOG = DATA / "ort_qnn_w8a8_sm8450.log"
@@ -168,3 +175,75 @@ def test_a_profile_cut_in_the_middle(layout: str, tmp_path: Path) -> None:
     found = read_log(path)
     names = {t.name for t in found.timings}
     assert names >= {"model_loading_uri", "x_QuantizeLinear", "y_DequantizeLinear", "erf"}
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    path = tmp_path / "a pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_pipe_that_nobody_writes_to_is_told(
+    pipe: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "WRITER", 0.2)
+    code, out, err = cli("logs", pipe)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"Error: Log {pipe}: it is a pipe, and nobody wrote to it within 0.2 s. Start what writes "
+        "to it first, or pipe into chipdrift logs -.\n"
+    )
+
+
+@pytest.mark.parametrize(("before", "within"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.3)])
+def test_a_pipe_with_a_writer_is_read_to_its_end(pipe: Path, before: float, within: float) -> None:
+    """Who opens it late, and who writes late, is waited for; not a byte is lost."""
+    text = (DATA / "ort_qnn_fp16_sm7550.log").read_bytes()
+
+    def write() -> None:
+        time.sleep(before)
+        with pipe.open("wb") as file:
+            time.sleep(within)
+            file.write(text[: len(text) // 2])
+            file.flush()
+            time.sleep(within)
+            file.write(text[len(text) // 2 :])
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    found = read_log(pipe)
+    writer.join()
+    whole = read_log(DATA / "ort_qnn_fp16_sm7550.log")
+    assert found.model_copy(update={"file": whole.file}) == whole
+
+
+DEEP = "[" * 5000 + "]" * 5000
+FIRST = '{"cat" : "Node","pid" :1,"tid" :2,"dur" :3,"ts" :4,"ph" : "X","name" :"a","args" : '
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f'{{"traceEvents": [{FIRST}{DEEP}}}]}}', f"[{FIRST}{DEEP}}}]", f"[{FIRST}{'[' * 200000}"],
+)
+def test_a_profile_that_is_nested_too_deep_is_told(text: str, tmp_path: Path, cli: Cli) -> None:
+    path = tmp_path / "deep.json"
+    path.write_text(text)
+    code, out, err = cli("logs", path)
+    assert (code, out) == (2, "")
+    assert err == (
+        f"Error: Log {path}: an event of this profile is nested so deep that no profiler wrote it. "
+        "Give the profile as it was written.\n"
+    )
+
+
+def test_one_event_of_many_that_is_nested_too_deep_is_left_out(tmp_path: Path) -> None:
+    """An event a line, as onnxruntime writes them: the others are read."""
+    last = FIRST.replace('"a"', '"b_kernel_time"') + '{"op_name" : "Conv"}}'
+    path = tmp_path / "deep.json"
+    path.write_text(f"[\n{last},\n{FIRST}{DEEP}}},\n{last}\n]\n")
+    found = read_log(path)
+    assert [(t.name, t.count) for t in found.timings] == [("b", 2)]
+    assert [damage.what for damage in found.damage] == [
+        "an event of the profile is broken and was left out"
+    ]

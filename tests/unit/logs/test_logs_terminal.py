@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,6 +115,42 @@ def test_json_is_one_document_that_is_read_back(path: Path, cli: Cli) -> None:
     assert json.loads(found.model_dump_json()) == json.loads(out)
     total = found.read + found.unknown_lines + found.foreign
     assert total <= found.lines
+
+
+WRONG = re.compile(
+    r"(?<![\d.,])1 (?:of 1 |other |more )?"
+    r"(?:samples|nodes|others|tensors|names|lines|errors|warnings|kinds|forms|conversions|groups)\b"
+    r"|\b1  +(?:of 1 nodes|nodes with|conversions)"
+)
+
+
+@pytest.mark.parametrize("path", sorted(DATA.glob("*.*")), ids=lambda path: path.name)
+def test_one_is_told_as_one(path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not WRONG.search(shown(cli, path, monkeypatch, 400))
+
+
+def test_one_node_of_one(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    litert = (DATA / "forms" / "litert.log").read_text()
+    few = re.sub(r"\b(470|476) nodes", "1 nodes", litert)
+    few = re.sub(r"\b470 out of 476\b", "1 out of 1", few)
+    path = tmp_path / "one.log"
+    path.write_text(few)
+    out = shown(cli, path, monkeypatch, 400)
+    assert "1 of 1 node is with TfLiteXNNPackDelegate, on the CPU" in out
+    assert not WRONG.search(out)
+
+
+def test_a_name_of_thousands_of_characters_is_cut(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    long = "conv_token_" + "1" * 6000
+    text = (DATA / "ort_qnn_fp16_sm7550.log").read_text(errors="replace")
+    path = tmp_path / "long.log"
+    path.write_text(re.sub(r"\bconv_token_1\b", long, text))
+    out = shown(cli, path, monkeypatch)
+    assert "conv_token_111" in out and "..." in out and "1" * 200 not in "".join(out.split())
+    code, out, _ = cli("logs", path, "--json")
+    assert code == 0 and long in out
 
 
 def test_help_has_an_example(cli: Cli) -> None:

@@ -1,15 +1,27 @@
 """A diagnosis in the terminal."""
 
 import io
+import json
 import re
 import subprocess
 
 import pytest
-from report_diagnoses import FIX, activation, against_float, diagnosis, distance, own, parted
+from report_diagnoses import (
+    FIX,
+    SAME,
+    activation,
+    against_float,
+    diagnosis,
+    distance,
+    own,
+    parted,
+    side,
+)
 from report_matrices import EVIL, A
 from rich.console import Console
 
 from chipdrift.findings import Diagnosis
+from chipdrift.report import briefly
 from chipdrift.report.diagnosed import print_diagnosis
 from chipdrift.report.printing import command_lines, shortened
 
@@ -196,6 +208,45 @@ def test_without_a_loss_it_says_so_before_the_notes_and_a_command_stands_once() 
     assert text.count("$ chipdrift") == 1
     assert "Command: the same as for 1" in text
     assert "No action" not in printed(parted())
+    # A profile that does not fit asks for something, whatever the accuracy.
+    warning = notes[0].model_copy(update={"severity": "warning", "check": "profile-mismatch"})
+    text = printed(diagnosis(findings=(warning, *notes)))
+    assert "No action" not in text
+    assert text.index("1. note x") < text.index("ask for nothing") < text.index("2. note x")
+
+
+def test_a_name_of_thousands_of_characters_is_cut_and_names_stay_apart() -> None:
+    """Exporters put the whole path into a name: people get its ends, the JSON all of it."""
+    long = ["/".join([f"layer{i}"] * 400) + end for i, end in ((1, "/MatMul"), (1, "/Add"))]
+    twin = long[0][:80] + "x" * 3000 + long[0][-80:]
+    names = [*long, twin, "with spaces " * 300]
+    first = parted().findings[0].model_copy(
+        update={"title": f"{long[0]} is wrong", "words": f"{twin} too; ({long[1]}).",
+                "nodes": tuple(names), "command": f"chipdrift chips {long[0]}"}
+    )  # fmt: skip
+    found = diagnosis(
+        activations=tuple(activation(n, d, distance(0.5, 20.0)) for d, n in enumerate(names)),
+        own=tuple(own(n, d, distance(0.5, 20.0)) for d, n in enumerate(names)),
+        findings=(first,),
+        first_layer=long[0],
+        first_op=names[3],
+    )
+    assert json.loads(found.model_dump_json())["first_layer"] == long[0]
+    text = printed(found, 100)
+    plain = text.replace(long[0], "", 1)  # the command is whole
+    assert plain != text and len(plain) < 6000
+    made = briefly.shortened(found)
+    cut = [a.node for a in made.activations]
+    assert len(set(cut)) == 4 and max(map(len, cut)) < 130
+    assert made.findings[0].nodes == tuple(cut) and made.findings[0].title == f"{cut[0]} is wrong"
+    assert made.findings[0].words == f"{cut[2]} too; ({cut[1]})." and made.first_op == cut[3]
+    assert briefly.shortened(parted()) == parted()
+
+
+def test_targets_are_never_cut() -> None:
+    path = "sim:/" + "a" * 500 + ".toml"
+    found = diagnosis(a=side(path), activations=(activation("n" * 500, 0, SAME),))
+    assert briefly.shortened(found).a.target == path
 
 
 def test_the_float_model_is_no_chip() -> None:

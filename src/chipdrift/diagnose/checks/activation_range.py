@@ -115,7 +115,8 @@ def _finding(
         words=found[0].words,
         nodes=tuple(dict.fromkeys(r.node for r in found)),
         targets=exam.targets,
-        experiment=f"{counted(len(exam.tensors_a), 'sample')}: the integers on {exam.targets[0]}, and {basis}",
+        experiment=f"{counted(len(exam.tensors_a), 'sample')}: the integers on {exam.targets[0]}, "
+        f"and {basis}",
         fix=f"try {fix}" + (f", or 16-bit activations ({WIDE})" if command else ""),
         command=command,
         weight=float(weight),

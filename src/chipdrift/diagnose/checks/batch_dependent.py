@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.diagnose.counts import agreeing, counted
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Finding
@@ -58,8 +58,9 @@ def look(exam: Exam) -> Iterator[Finding]:
             check="batch-dependent",
             severity="warning",
             title=f"{name} answers a sample otherwise within a batch",
-            words=f"{count} of {counted(len(pairs), 'answer')} {'changes' if count == 1 else 'change'} with what else is in the batch, by up "
-            f"to {100 * apart:.3g} % of the output's range",
+            words=f"{count} of {counted(len(pairs), 'answer')} "
+            f"{agreeing(count, 'changes', 'change')} with what else is in the batch, by up to "
+            f"{100 * apart:.3g} % of the output's range",
             targets=(name,),
             experiment="the same samples one by one and in one batch (or beside other rows), on "
             f"{name}; a reference runtime gives the same answers to both",

@@ -32,6 +32,7 @@ from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.findings import Finding
 from chipdrift.metrics import holm
 from chipdrift.records import Quantizer
@@ -217,7 +218,8 @@ def _finding(
         f"{count}, the inputs on {counted(len(exam.feeds), 'sample')}; were both alike, this "
         f"would be chance with p {_said(chance)} (Holm)",
         fix="calibrate with samples of the same source, prepared by the same code",
-        command="chipdrift matrix MODEL --data DATA --calibration CAL --scheme "
-        f"{exam.case.scheme} --target {exam.targets[0]} -o runs/calibrated",
+        command=None
+        if exam.case.scheme == "asis"
+        else matrix_command(exam, targets=exam.targets[:1], out="calibrated"),
         weight=min(1.0, weight),
     )

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.diagnose.counts import agreeing, counted
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.diagnose.remedies import WIDE, matrix_command
@@ -118,8 +118,8 @@ def _overflow(exam: Exam, target: str, seen: dict[str, _Seen]) -> Iterator[Findi
         + f". {counted(len(nodes), 'node')} in all, first {nodes[0]}.",
         nodes=nodes,
         targets=(target,),
-        experiment=f"every activation of {counted(len(exam.tensors_a), 'sample')} on {target}, in the order "
-        "of the model",
+        experiment=f"every activation of {counted(len(exam.tensors_a), 'sample')} on {target}, in "
+        "the order of the model",
         fix=f"scale down before {nodes[0]}, or keep it in float32, or use integers",
         command=_integers(exam),
         weight=1.0 if harm else min(1.0, worst),
@@ -142,9 +142,10 @@ def _underflow(exam: Exam, a: dict[str, _Seen], b: dict[str, _Seen]) -> Iterator
         check="float16-range",
         severity="warning",
         title=f"{nodes[0]} lies below float16's normal numbers on {target}",
-        words=f"the root mean square of what {counted(len(nodes), 'node')} {'makes' if len(nodes) == 1 else 'make'} is "
-        f"{min(a[name].rms for name in low):.2g} or little more; below {_SMALLEST:.2g} float16 "
-        "loses a bit with every halving, and below 3e-8 everything",
+        words=f"the root mean square of what {counted(len(nodes), 'node')} "
+        f"{agreeing(len(nodes), 'makes', 'make')} is {min(a[name].rms for name in low):.2g} or "
+        f"little more; below {_SMALLEST:.2g} float16 loses a bit with every halving, and "
+        "below 3e-8 everything",
         nodes=nodes,
         targets=(target,),
         experiment=f"every activation of {counted(len(exam.tensors_a), 'sample')} on {target}",

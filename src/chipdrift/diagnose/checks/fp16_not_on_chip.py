@@ -46,7 +46,8 @@ def look(exam: Exam) -> Iterator[Finding]:
         yield Finding(
             check="fp16-not-on-chip",
             severity="warning",
-            title=f"{target.name} has no float16: {len(left)} of {counted(count, 'node')} ran on the CPU",
+            title=f"{target.name} has no float16: {len(left)} of {counted(count, 'node')} ran on "
+            "the CPU",
             words=f"{target.cautions['float16']} ({_catalogue(target)}), so {what} ran on the CPU"
             + (f", with {100 * work:.1f} % of the multiply-accumulates." if work else "."),
             nodes=tuple(left),

@@ -119,9 +119,7 @@ def _finding(
     return Finding(
         check="layout",
         severity="error",
-        title=f"{first}"
-        + besides(others, "further tensor")
-        + f": {name}, no error of arithmetic",
+        title=f"{first}" + besides(others, "further tensor") + f": {name}, no error of arithmetic",
         words=f"{words}: {b}'s are {a}'s with the axes {', '.join(map(str, order))}. What follows "
         "is not to be read as an error of the chip",
         nodes=tuple(nodes),

@@ -16,6 +16,7 @@ it with the one sample.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -24,6 +25,7 @@ import numpy as np
 
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
+from chipdrift.diagnose.remedies import scheme_options
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Finding
 from chipdrift.probe.ask import Asker, NoAnswerError
@@ -70,7 +72,8 @@ def _finding(exam: Exam, asker: Asker, feed: Feed, within: bool) -> Finding:
         experiment=f"the same model and sample asked {when}, another sample in between",
         fix="ask the runtime for deterministic kernels (one thread); until then no difference of "
         "this target is to be trusted that is not larger than its own spread",
-        command=f"chipdrift consistency MODEL --target {name},ort:cpu",
+        command=f"chipdrift consistency MODEL {scheme_options(exam)}"
+        f"--target {shlex.quote(name)},ort:cpu",
         weight=2.5,
     )
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import besides, counted
+from chipdrift.diagnose.counts import agreeing, besides, counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam
@@ -64,9 +64,9 @@ def look(exam: Exam) -> Iterator[Finding]:
             severity="warning",
             title=f"One scale serves very different channels of weights in {worst.node}{others}",
             words=f"{worst.count} of {counted(worst.channels, 'output channel')} of {worst.node} "
-            f"{'is' if worst.count == 1 else 'are'} more "
+            f"{agreeing(worst.count, 'is', 'are')} more "
             f"than {_RATIO:.0f} times smaller than the largest (the smallest {worst.ratio:.0f} "
-            f"times): {'it keeps' if worst.count == 1 else 'they keep'} fewer than 4 of 8 bits",
+            f"times): {agreeing(worst.count, 'it keeps', 'they keep')} fewer than 4 of 8 bits",
             nodes=tuple(u.node for u in weights),
             targets=exam.targets,
             experiment="the largest weight of each output channel, read in the model",
@@ -83,7 +83,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             severity="warning",
             title=f"A few channels set the scale of {worst.node}'s output{others}",
             words=f"{worst.count} of {counted(worst.channels, 'channel')} of {worst.node} "
-            f"{'reaches' if worst.count == 1 else 'reach'} "
+            f"{agreeing(worst.count, 'reaches', 'reach')} "
             f"{worst.ratio:.0f} times as far as the typical one, which is left with fewer than "
             f"{_STEPS} of 256 steps",
             nodes=tuple(dict.fromkeys(u.node for u in activations)),

@@ -105,8 +105,8 @@ def _since(exam: Exam, asker: Asker) -> Iterator[Finding]:
             severity="warning",
             title=f"{target.name} no longer answers as in the run",
             words=f"{_words(parts)} since the run was measured: {100 * share:.3g} % of the output "
-            f"values of {counted(count, 'sample')} are not the same. Accuracies are of then, activations "
-            "of now",
+            f"values of {counted(count, 'sample')} are not the same. Accuracies are of then, "
+            "activations of now",
             targets=(target.name,),
             experiment=f"{count} of the run's samples asked again",
             fix="measure the run again with what is installed now",

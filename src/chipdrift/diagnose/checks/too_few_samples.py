@@ -19,7 +19,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.diagnose.counts import agreeing, counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.errors import ChipdriftError
@@ -70,8 +70,8 @@ def look(exam: Exam) -> Iterator[Finding]:
     yield Finding(
         check="too-few-samples",
         severity="note",
-        title=f"{counted(loss.samples, 'sample')} {'does' if loss.samples == 1 else 'do'} not tell whether {loss.worse} loses "
-        f"{times * loss.size:.3g}{unit}",
+        title=f"{counted(loss.samples, 'sample')} {agreeing(loss.samples, 'does', 'do')} not tell "
+        f"whether {loss.worse} loses {times * loss.size:.3g}{unit}",
         words=f"{info.name} on {loss.worse} is {times * loss.size:.3g}{unit} worse than on "
         f"{loss.better}, with a 95 % interval of {times * loss.low:.3g} to "
         f"{times * loss.high:.3g}: it may be nothing. A loss of this size shows with some "

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from exams import Exams, chain, rows
+from exams import Exams, chain, engine, rows
 from float_models import image_net, images
 
 from chipdrift.diagnose.checks import all_checks
 from chipdrift.diagnose.exam import Exam
-from chipdrift.diagnose.remedies import NONE_NEEDED, matrix_command, more_bits, remedy
+from chipdrift.diagnose.remedies import (
+    NONE_NEEDED,
+    matrix_command,
+    more_bits,
+    overflow_remedy,
+    remedy,
+)
+from chipdrift.diagnose.sums import overflowing
 from chipdrift.findings import WORDS, Cause, Verdict
 from chipdrift.schemes import get_scheme
 
@@ -48,8 +56,6 @@ def test_no_more_bits_than_sixteen(exam_of: Exams, scheme: str) -> None:
 
 
 def chain_net() -> bytes:
-    import numpy as np
-
     return chain(np.random.default_rng(2).normal(size=(16, 8)))
 
 
@@ -76,15 +82,42 @@ def test_nothing_is_advised_that_cannot_be_done(exam_of: Exams) -> None:
             assert words_of(finding.command or "")["--target"] == f"{A},{B}"
 
 
-def test_an_option_of_x86_is_named_for_a_host_alone(exam_of: Exams) -> None:
+def test_the_cpu_is_a_way_out_of_an_npu(exam_of: Exams) -> None:
     chips = judged(exam_of(image_net(), images(), A, B, scheme="w8a8"), "chip")
-    fix, command = remedy(chips, "accumulator_overflow", ["first"])
+    fix, command = overflow_remedy(chips, ["first"], [A])
     assert fix.startswith("16-bit activations (w8a16_pc), or keep first on the CPU")
     assert "x64" not in fix and command is not None
-    host = judged(exam_of(image_net(), images(), A, "ort:cpu", scheme="w8a8"), "chip")
-    assert (
-        "session.x64quantprecision=1 on ort:cpu" in remedy(host, "accumulator_overflow", ["f"])[0]
-    )
+
+
+def test_an_option_of_x86_is_named_where_that_side_overflows(
+    exam_of: Exams, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Pairs of stored products against sums of 16 bits: which of both passes the end decides."""
+    pairs = "sim:avx2-saturating"
+    # Large weights beside small ones: a pair passes 16 bits, a sum of them the plain 32 never.
+    net = chain(np.full((16, 8), 1.0))
+    feeds = [{"x": np.full((1, 8, 16), 3.0, np.float32)}]
+    host = judged(exam_of(net, feeds, "ort:cpu", pairs, scheme="w8a8", samples=1), "chip")
+    assert overflowing(host, ["m0"]) == (pairs,)
+    fix = remedy(host, "accumulator_overflow", ["m0"])[0]
+    assert fix.startswith("session.x64quantprecision=1 in onnxruntime on sim:avx2-saturating, or ")
+    assert "CPU" not in fix  # that is where it runs
+    # The same where it is the runtime itself, beside whatever does not overflow.
+    assert host.case.b is not None
+    named = replace(host, case=replace(host.case, b=replace(host.case.b, name="ort:avx2")))
+    fix = overflow_remedy(named, ["m0"], ["ort:avx2"])[0]
+    assert fix.startswith("session.x64quantprecision=1 in onnxruntime on ort:avx2, or ")
+    assert "x64" not in overflow_remedy(named, ["m0"], ["ort:cpu"])[0]  # has it set
+    narrow = engine(tmp_path_factory.mktemp("p"), '[accumulator]\nwidth = 16\noverflow = "wrap"\n')
+    other = judged(exam_of(net, feeds, narrow, "ort:cpu", scheme="w8a8", samples=1), "chip")
+    assert overflowing(other, ["m0"]) == (narrow,)
+    fix = remedy(other, "accumulator_overflow", ["m0"])[0]
+    assert "x64" not in fix and "keep m0 on the CPU" in fix
+
+
+def test_an_unknown_side_overflows_where_the_known_one_does_not(exam_of: Exams) -> None:
+    exam = exam_of(image_net(), images(), A, B, scheme="w8a8", profiles={B: ""})
+    assert overflowing(exam, ["first"]) == (B,)
 
 
 def test_where_nothing_is_lost_nothing_is_advised(exam_of: Exams) -> None:

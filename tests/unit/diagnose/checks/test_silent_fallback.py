@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from exams import Exams, engine, looked
 
@@ -65,3 +67,17 @@ def test_float16_model_on_the_processor_it_was_made_for(exam_of: Exams, demo: De
     """A target without an NPU has nothing to fall back from."""
     exam = exam_of(demo.model, demo.data, "ort:cpu", "float", scheme="fp16")
     assert looked(exam, "silent-fallback") == []
+
+
+@pytest.mark.parametrize("scheme", ["fp32", "fp16"])
+def test_a_float_model_in_the_engine_was_never_meant_for_integers(
+    exam_of: Exams, demo: DemoPaths, scheme: str
+) -> None:
+    exam = exam_of(demo.model, demo.data, "sim:ort-mlas", "ort:cpu", scheme=scheme, samples=2)
+    place = exam.diagnosis.a.placement
+    assert place is not None and len(place.fallback) > 20
+    assert looked(exam, "silent-fallback") == []
+    # On a target that computes floats the same placement is one to look at.
+    side = exam.diagnosis.a.model_copy(update={"target": "htp:sm8450"})
+    chip = replace(exam, diagnosis=exam.diagnosis.model_copy(update={"a": side}))
+    assert looked(chip, "silent-fallback")
