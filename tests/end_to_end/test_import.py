@@ -94,6 +94,7 @@ def test_the_run_is_read_like_any_other(cli: CliCall, tmp_path: Path) -> None:
     code, _, told = cli("diagnose", out)
     assert code == 2
     assert "Traceback" not in told
+    assert "holds outputs imported from" in told
 
 
 def test_labels_give_accuracy_with_a_paired_test(cli: CliCall, tmp_path: Path) -> None:

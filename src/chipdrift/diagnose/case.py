@@ -82,6 +82,11 @@ def make_case(
             "target", min(unused), [a_name, b_name], "A profile is given for one of the two."
         )
     for side in filter(None, (a, b)):
+        if side.name.startswith("import:"):
+            raise RunError(
+                f"Target {side.name}: it holds outputs alone, and cannot be asked for activations. "
+                "Diagnose two targets that run; the report compares their answers with it."
+            )
         _check_same(run, scheme, side)
     return Case(run, scheme, a, b, _model(run, scheme), known, among)
 

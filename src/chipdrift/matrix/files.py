@@ -136,7 +136,8 @@ def cell_outputs(
         keys, names = store.fact("samples"), store.fact("outputs")
         rows: dict[str, list[np.ndarray[Any, Any]]] = {}
         for address in reversed([a for a in addresses if a is not None]):
-            has = [key for key in keys if key in store.measured(address)]
+            measured = store.measured(address)
+            has = [key for key in keys if key in measured]
             rows.update(zip(has, store.outputs(address, has), strict=True))
     stacked = zip(*(rows[key] for key in keys), strict=True)
     return {name: np.stack(arrays) for name, arrays in zip(names, stacked, strict=True)}, cell

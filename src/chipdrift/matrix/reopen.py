@@ -92,6 +92,12 @@ def reopen(folder: str | Path, data: str | Path | None = None) -> Reopened:
     """
     place = Path(folder)
     matrix = read_matrix(place)
+    if matrix.imported is not None:
+        raise RunError(
+            f"Run {folder}: it holds outputs imported from {matrix.imported} and no model that can "
+            "be run again. chipdrift report compares them; to look inside, measure the model with "
+            "chipdrift matrix."
+        )
     with Store.read(place) as store, store.understood():
         origin, keys = store.fact("origin"), store.fact("samples")
     source = data if data is not None else (origin or {}).get("data")

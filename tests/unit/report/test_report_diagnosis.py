@@ -372,6 +372,13 @@ def test_the_graph_is_coloured_by_what_each_node_adds() -> None:
     assert made.rows[4].arrived == ("99.0 %", "200 / 198", "2 dB")
     assert made.rows[1].why == "another rounding 75 %, unexplained 25 %"
     assert made.rows[1].note == f"inside the model {B} computes it otherwise than alone"
+    joined = parted()
+    entries = [
+        o.model_copy(update={"together": ("c1", "sum")}) if o.node == "c2" else o
+        for o in joined.own
+    ]
+    told = network(joined.model_copy(update={"own": tuple(entries)})).rows[1].note
+    assert told.endswith("its own figures are with c1 and sum beside it")
     assert made.rows[2].note == "not run alone: the session does not start"
     assert made.rows[3].others == "sum/relu"
     html = page(parted())
