@@ -84,6 +84,8 @@ def test_the_run_is_read_like_any_other(cli: CliCall, tmp_path: Path) -> None:
     assert "Measured on silicon by someone else" in " ".join(text.split())
     page = (out / "report.html").read_text()
     assert "reported" in page
+    assert "give the same answers" in page and "give the same bits" not in page
+    assert "chipdrift diagnose" not in page, "there is no model to diagnose"
     assert "mlperf_top1_400.csv.gz" in page, "where it comes from is shown"
     code, _, _ = cli(
         "outputs", out, "--scheme", "asis", "--target", "v4.0/SD7G3", "-o", tmp_path / "o"

@@ -30,6 +30,8 @@ def identical(matrix: Matrix) -> list[Finding]:
     for cell in matrix.cells:
         if cell.status == "ok":
             ran[cell.scheme].add(cell.target)
+    # What was imported may be classes alone, whose bits nobody saw.
+    what = "answers" if matrix.imported is not None else "bits"
     sets: dict[tuple[str, ...], list[str]] = defaultdict(list)
     measured: dict[tuple[str, ...], int] = {}
     total = matrix.data.samples
@@ -40,7 +42,9 @@ def identical(matrix: Matrix) -> list[Finding]:
             measured[group.targets] = min(known, group.measured)
     if not sets:
         if any(len(targets) > 1 for targets in ran.values()):
-            return [Finding("note", "No two targets give the same bits throughout.", "agreement")]
+            return [
+                Finding("note", f"No two targets give the same {what} throughout.", "agreement")
+            ]
         return []
     found = []
     for targets, schemes in list(sets.items())[:_MOST_GROUPS]:
@@ -51,7 +55,7 @@ def identical(matrix: Matrix) -> list[Finding]:
             else listing(schemes, 5)
         )
         least = measured[targets]
-        text = f"{listing(targets, 12)} give the same bits under {under}, on "
+        text = f"{listing(targets, 12)} give the same {what} under {under}, on "
         if least == total:
             text += f"all {counted(total, 'sample')}."
         else:
