@@ -142,6 +142,18 @@ class Attribution(Record):
     at: Literal["output", "nodes"] = "output"
 
 
+class LayerShare(Record):
+    """A layer's part in the drift of the whole model, by all the mechanisms found in it.
+
+    As in :class:`Attribution`; ``nodes`` is one node of those that matter most, or all the rest.
+    """
+
+    nodes: tuple[str, ...]
+    drift: float
+    answers: float | None = None
+    at: Literal["output", "nodes"] = "output"
+
+
 class Verdict(Record):
     """Whose loss it is: the quantization's, the chip's, both or nobody's, as far as samples carry.
 
@@ -213,6 +225,7 @@ class Diagnosis(Record):
     own: tuple[Own, ...]
     explanations: tuple[Explanation, ...]
     attributions: tuple[Attribution, ...]
+    layers: tuple[LayerShare, ...] = ()
     unexplained: float | None
     verdict: Verdict
     findings: tuple[Finding, ...]

@@ -1,4 +1,4 @@
-"""What each mechanism does to the whole model: its part of the drift and of the parted answers.
+"""What each mechanism and each layer does to the whole model: to the drift, and to the answers.
 
 The engine runs the model under A's rules, then with a mechanism turned to B's at the nodes where it
 was found, for every set of mechanisms: Shapley values share out what they take away together.
@@ -6,7 +6,8 @@ was found, for every set of mechanisms: Shapley values share out what they take 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from chipdrift.diagnose.drift import Drift, Feed
 from chipdrift.diagnose.mechanisms import Tables, Variation, altered
 from chipdrift.diagnose.shapley import shapley
 from chipdrift.errors import ModelError
-from chipdrift.findings import Attribution, Explanation, Own
+from chipdrift.findings import Attribution, Explanation, LayerShare, Own
 from chipdrift.graph.program import Program, parse_program
 from chipdrift.numerics.profile import Fallback, Override, Profile, Rules
 from chipdrift.targets.sim.plan import IntegerUnit, make_plan
@@ -30,21 +31,28 @@ _MOST = 5
 _FAITHFUL = 0.5
 
 
-def at_nodes(
-    own: Sequence[Own], explanations: Sequence[Explanation]
-) -> tuple[list[Attribution], float | None]:
+# Layers that are players of their own; all others are one.
+_LAYERS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Attributed:
+    """Shares of mechanisms and of layers, worst first; ``unexplained`` None where none is known."""
+
+    mechanisms: Sequence[Attribution] = ()
+    layers: Sequence[LayerShare] = ()
+    unexplained: float | None = None
+
+
+def at_nodes(own: Sequence[Own], explanations: Sequence[Explanation]) -> Attributed:
     """Share the noise power that nodes add themselves out among the mechanisms found in them.
 
     A node's power is relative to its own signal; mechanisms share it as the experiment there says.
     """
-    power = {
-        o.node: 10 ** (-o.distance.sqnr_db / 10)
-        for o in own
-        if o.distance is not None and o.distance.sqnr_db is not None
-    }
+    power = _power(own)
     whole = sum(power.values())
     if not whole:
-        return [], None
+        return Attributed()
     parts: dict[str, float] = {}
     nodes: dict[str, list[str]] = {}
     for explanation in explanations:
@@ -57,8 +65,37 @@ def at_nodes(
         Attribution(mechanism=name, nodes=tuple(nodes[name]), drift=part, at="nodes")
         for name, part in parts.items()
     ]
-    shares.sort(key=lambda share: -share.drift)
-    return shares, 1 - sum(parts.values())
+    layers = [
+        LayerShare(nodes=tuple(group), drift=sum(power[n] for n in group) / whole, at="nodes")
+        for group in _groups(power, list(power))
+    ]
+    return Attributed(_worst(shares), layers, 1 - sum(parts.values()))
+
+
+def _power(own: Sequence[Own]) -> dict[str, float]:
+    """The noise that a node adds, as a part of its signal, the largest first."""
+    power = {
+        o.node: 10 ** (-o.distance.sqnr_db / 10)
+        for o in own
+        if o.distance is not None and o.distance.sqnr_db is not None
+    }
+    return dict(sorted(power.items(), key=lambda entry: -entry[1]))
+
+
+def _groups(power: Mapping[str, float], nodes: Sequence[str]) -> list[list[str]]:
+    """The nodes that add most, each by itself, and the rest."""
+    ordered = sorted(nodes, key=lambda node: -power.get(node, 0.0))
+    single = _LAYERS + (len(ordered) == _LAYERS + 1)  # a rest of one has its name, too
+    groups = [[node] for node in ordered[:single]]
+    return [*groups, ordered[single:]] if ordered[single:] else groups
+
+
+def _worst(shares: list[Attribution]) -> list[Attribution]:
+    return sorted(shares, key=lambda share: -share.drift)
+
+
+# Variations by node.
+_Turned = Mapping[str, Sequence[Variation]]
 
 
 def attribute(
@@ -68,15 +105,15 @@ def attribute(
     found: Mapping[str, tuple[tuple[Variation, ...], Profile]],
     own: Sequence[Own],
     explanations: Sequence[Explanation],
-) -> tuple[list[Attribution], float | None]:
-    """Share the drift of the model's output out among the mechanisms; None where none is known.
+) -> Attributed:
+    """Share the drift of the model's output out among mechanisms, and among layers.
 
     ``found`` maps a node to its variations and the profile that stands for A there. Distances are
     mean absolute ones between the model's outputs and B's. Where the engine is not near A's outputs
     in the whole model, :func:`at_nodes` stands in.
     """
     if not found:
-        return [], None
+        return Attributed()
     program = parse_program(case.model)
     inner = {o.node: o.nodes for o in own}
     basis = max(
@@ -91,41 +128,64 @@ def attribute(
     names = sorted(turned, key=lambda name: -len(turned[name]))[:_MOST]
     resolved = rules_of(program, basis)
     if resolved is None:
-        return [], None
-    outputs: dict[frozenset[int], list[list[Array]] | None] = {}
+        return Attributed()
 
-    def answers(members: frozenset[int]) -> list[list[Array]] | None:
-        if members not in outputs:
-            chosen = [turned[names[i]] for i in sorted(members)]
-            changed = with_variations(basis, resolved, chosen, inner)
-            outputs[members] = _run(program, changed, feeds)
-        return outputs[members]
+    def answers(chosen: Sequence[_Turned]) -> list[list[Array]] | None:
+        return _run(program, with_variations(basis, resolved, chosen, inner), feeds)
 
-    start = answers(frozenset())
+    start = answers([])
     apart = _distance(drift.finals_a, drift.finals_b)
     if start is None or _distance(start, drift.finals_a) > _FAITHFUL * apart:
         return at_nodes(own, explanations)
-
-    def distance(members: frozenset[int]) -> float:
-        return _distance(answers(members) or start, drift.finals_b)
-
-    def parted(members: frozenset[int]) -> float:
-        return _parted(answers(members) or start, drift.finals_b)
-
-    everyone = frozenset(range(len(names)))
-    whole = distance(frozenset())
-    if whole == 0:
-        return [], None
-    parts = [-part / whole for part in shapley(len(names), distance)]
-    answered: list[float | None] = [None] * len(names)
-    if parted(frozenset()) > 0:
-        answered = [-p / parted(frozenset()) for p in shapley(len(names), parted)]
+    if _distance(start, drift.finals_b) == 0:
+        return Attributed()
+    parts, answered, left = _shared([turned[name] for name in names], answers, start, drift)
     shares = [
         Attribution(mechanism=name, nodes=tuple(turned[name]), drift=part, answers=share)
         for name, part, share in zip(names, parts, answered, strict=True)
     ]
-    shares.sort(key=lambda a: -a.drift)
-    return shares, distance(everyone) / whole
+    by_node: dict[str, list[Variation]] = {}
+    for name in names:
+        for node, some in turned[name].items():
+            by_node.setdefault(node, []).extend(some)
+    groups = _groups(_power(own), list(by_node))
+    players = [{node: by_node[node] for node in group} for group in groups]
+    parts, answered, _ = _shared(players, answers, start, drift)
+    layers = [
+        LayerShare(nodes=tuple(group), drift=part, answers=share)
+        for group, part, share in zip(groups, parts, answered, strict=True)
+    ]
+    layers.sort(key=lambda layer: (len(layer.nodes) > 1, -layer.drift))
+    return Attributed(_worst(shares), layers, left)
+
+
+def _shared(
+    players: Sequence[_Turned],
+    answers: Callable[[Sequence[_Turned]], list[list[Array]] | None],
+    start: list[list[Array]],
+    drift: Drift,
+) -> tuple[list[float], list[float | None], float]:
+    """Each player's share of the drift and of the parted answers, and what is left of the drift."""
+    outputs: dict[frozenset[int], list[list[Array]]] = {frozenset(): start}
+
+    def made(members: frozenset[int]) -> list[list[Array]]:
+        if members not in outputs:
+            outputs[members] = answers([players[i] for i in sorted(members)]) or start
+        return outputs[members]
+
+    def distance(members: frozenset[int]) -> float:
+        return _distance(made(members), drift.finals_b)
+
+    def parted(members: frozenset[int]) -> float:
+        return _parted(made(members), drift.finals_b)
+
+    whole = distance(frozenset())
+    parts = [-part / whole for part in shapley(len(players), distance)]
+    answered: list[float | None] = [None] * len(players)
+    before = parted(frozenset())
+    if before > 0:
+        answered = [-part / before for part in shapley(len(players), parted)]
+    return parts, answered, distance(frozenset(range(len(players)))) / whole
 
 
 def rules_of(program: Program, basis: Profile) -> dict[str, Rules] | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.attribute import attribute, rules_of, with_variations
+from chipdrift.diagnose.attribute import Attributed, attribute, rules_of, with_variations
 from chipdrift.diagnose.case import Case
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import Alone, Drift, Feed
@@ -16,7 +16,7 @@ from chipdrift.diagnose.explain import Trial, explain
 from chipdrift.diagnose.mechanisms import Variation
 from chipdrift.diagnose.replay import Replay, flat
 from chipdrift.diagnose.together import Joined
-from chipdrift.findings import Attribution, Explanation, Own
+from chipdrift.findings import Explanation, Own
 from chipdrift.graph import Anatomy, Piece
 from chipdrift.graph.program import parse_program
 from chipdrift.numerics.profile import Profile
@@ -42,19 +42,19 @@ def explain_pieces(
     made: tuple[Sequence[Feed], Sequence[Feed]],
     joined: Mapping[str, Joined],
     tell: Callable[[str], None],
-) -> tuple[list[Explanation], list[Attribution], float | None]:
+) -> tuple[list[Explanation], Attributed]:
     """Explain the pieces that part by themselves, and what each mechanism does to the whole model.
 
     ``made`` is what A and B made of A's integers, ``joined`` the pieces that they compute together
-    with others, ``alone`` asks them further. Gives explanations in the model's order, attributions
-    worst first, and the share of the drift that is unexplained.
+    with others, ``alone`` asks them further. Gives explanations in the model's order, and the
+    shares of mechanisms and layers.
     """
     worst = [o for o in own if o.distance is not None and o.distance.differing > 0]
     # What is computed together comes last: what its neighbours add by themselves is known then.
     worst.sort(key=lambda o: (bool(o.together), -_size(o)))
     chosen = list(dict.fromkeys(o.node for o in worst))
     if not chosen:
-        return [], [], None
+        return [], Attributed()
     pieces = {piece.name: piece for piece in anatomy.cut.pieces}
     kept = [
         {**feed, **tensors}
@@ -99,8 +99,7 @@ def explain_pieces(
     depth = {piece.name: index for index, piece in enumerate(anatomy.cut.pieces)}
     explanations.sort(key=lambda e: depth[e.node])
     tell("what each mechanism does to the whole model")
-    attributions, unexplained = attribute(case, drift, feeds, found, own, explanations)
-    return explanations, attributions, unexplained
+    return explanations, attribute(case, drift, feeds, found, own, explanations)
 
 
 def _names(name: str, joined: Mapping[str, Joined]) -> list[str]:

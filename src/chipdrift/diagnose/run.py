@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.attribute import Attributed
 from chipdrift.diagnose.case import FLOAT, Case, choose_samples, make_case
 from chipdrift.diagnose.checks import all_checks
 from chipdrift.diagnose.drift import Alone, Feed, measure_own
@@ -24,7 +25,7 @@ from chipdrift.diagnose.floating import own_against_float
 from chipdrift.diagnose.together import rejoin
 from chipdrift.diagnose.verdict import give_verdict
 from chipdrift.diagnose.watch import Watching, watch
-from chipdrift.findings import Attribution, Diagnosis, Explanation, Finding, Own, Side
+from chipdrift.findings import Diagnosis, Explanation, Finding, Own, Side
 from chipdrift.graph import Anatomy, dissect
 from chipdrift.probe.ask import Asker, NoAnswerError
 
@@ -164,8 +165,7 @@ class _Seen:
     made_a: Sequence[Feed] = ()
     made_b: Sequence[Feed] = ()
     explanations: Sequence[Explanation] = ()
-    attributions: Sequence[Attribution] = ()
-    unexplained: float | None = None
+    attributed: Attributed = field(default_factory=Attributed)
 
 
 def _look(
@@ -218,8 +218,9 @@ def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:
         first_op=_first_own(seen.own),
         own=tuple(seen.own),
         explanations=tuple(seen.explanations),
-        attributions=tuple(seen.attributions),
-        unexplained=seen.unexplained,
+        attributions=tuple(seen.attributed.mechanisms),
+        layers=tuple(seen.attributed.layers),
+        unexplained=seen.attributed.unexplained,
         verdict=give_verdict(case),
         findings=(),
         notes=tuple(seen.watched.notes),

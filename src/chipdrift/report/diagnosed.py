@@ -14,6 +14,7 @@ from chipdrift.report.told import (
     at_the_output,
     calm,
     commanded,
+    layers_of,
     left_npu,
     mechanisms_of,
     pair_of,
@@ -77,6 +78,9 @@ def _print_parts(diagnosis: Diagnosis, say: Speaker) -> None:
     for share, cause, nodes, _ in parts:
         where = f" ({counted(nodes, 'node')})" if nodes is not None else ""
         say.line(f"{share:>{wide}}  {cause}{where}", indent=2, hang=wide + 2)
+    layers = layers_of(diagnosis)
+    if layers is not None:
+        say.line(layers, hang=2)
 
 
 def _print_finding(number: int, finding: Finding, earlier: int | None, say: Speaker) -> None:

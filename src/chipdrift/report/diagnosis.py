@@ -19,6 +19,7 @@ from chipdrift.report.told import (
     at_the_output,
     calm,
     commanded,
+    layers_of,
     left_npu,
     mechanisms_of,
     pair_of,
@@ -60,6 +61,7 @@ class Case:
     where: tuple[str, ...]
     parts: tuple[Part, ...]
     parts_of: str
+    layers: str | None
     findings: tuple[Finding, ...]
     same_command: tuple[int | None, ...]
     calm: str | None
@@ -176,6 +178,7 @@ def _case(matrix: Matrix, number: int, diagnosis: Diagnosis, older: Diagnosis | 
         where=tuple(filter(None, (where_they_part(diagnosis), at_the_output(diagnosis)))),
         parts=_parts(diagnosis),
         parts_of=where_from(diagnosis),
+        layers=layers_of(diagnosis),
         findings=diagnosis.findings,
         same_command=tuple(commanded(diagnosis)),
         calm=calm(diagnosis),

@@ -134,6 +134,18 @@ def where_from(diagnosis: Diagnosis) -> str:
     return "Where the difference at the output comes from:"
 
 
+def layers_of(diagnosis: Diagnosis) -> str | None:
+    """The layers' shares of the same, in words: "By layers: c1 40 %, c2 35 %, 3 others 25 %."."""
+    shares = [layer for layer in diagnosis.layers if layer.nodes]
+    if len(shares) < 2:
+        return None
+    words = []
+    for layer in shares:
+        name = layer.nodes[0] if len(layer.nodes) == 1 else f"{len(layer.nodes)} others"
+        words.append(f"{name} {part(layer.drift)}")
+    return f"By layers: {', '.join(words)}."
+
+
 def part(share: float) -> str:
     """A part of a whole: whole percent, and a small one neither none nor negative zero."""
     if share == 0:

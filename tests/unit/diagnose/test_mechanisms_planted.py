@@ -92,6 +92,19 @@ def test_a_fused_activation_and_what_the_convolution_adds_itself(
     assert exam.diagnosis.unexplained == pytest.approx(0)
 
 
+def test_layers_share_the_drift_as_mechanisms_do(exam_of: Exams, tmp_path: Path) -> None:
+    both = '[requantize]\nrounding = "FLOOR"\n[fusion]\nactivation = "fused"\n'
+    b = profile(tmp_path, "both", both)
+    found = compared(exam_of, stepwise(), profile(tmp_path, "plain", PLAIN), b).diagnosis
+    by_layer = {layer.nodes: layer.drift for layer in found.layers}
+    by_name = {part.nodes: part.drift for part in found.attributions}
+    # One mechanism at one node each, so that both games are the same.
+    assert set(by_layer) == set(by_name) == {("n_y",), ("n_relu",)}
+    for nodes, share in by_layer.items():
+        assert share == pytest.approx(by_name[nodes])
+    assert sum(by_layer.values()) == pytest.approx(1)
+
+
 def test_a_batch_normalization_fused_into_the_convolution(exam_of: Exams, tmp_path: Path) -> None:
     b = profile(tmp_path, "fused", PLAIN + '[fusion]\nbatch_norm = "fused"\n')
     exam = compared(exam_of, stepwise(norm=True), profile(tmp_path, "plain", PLAIN), b)
