@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.diagnose.case import Case
-from chipdrift.diagnose.distance import BEYOND
+from chipdrift.diagnose.distance import BEYOND, noise_power
 from chipdrift.diagnose.drift import Drift, Feed
 from chipdrift.diagnose.mechanisms import Tables, Variation, altered
 from chipdrift.diagnose.shapley import shapley
@@ -74,11 +74,7 @@ def at_nodes(own: Sequence[Own], explanations: Sequence[Explanation]) -> Attribu
 
 def _power(own: Sequence[Own]) -> dict[str, float]:
     """The noise that a node adds, as a part of its signal, the largest first."""
-    power = {
-        o.node: 10 ** (-o.distance.sqnr_db / 10)
-        for o in own
-        if o.distance is not None and o.distance.sqnr_db is not None
-    }
+    power = {o.node: noise for o in own if (noise := noise_power(o.distance))}
     return dict(sorted(power.items(), key=lambda entry: -entry[1]))
 
 

@@ -111,6 +111,17 @@ class Tally:
         self._largest = max(self._largest, float(np.abs(noise).max()))
 
 
+# Noise beyond any signal, which a NaN or an infinity makes, is not more than this.
+_LOUDEST_DB = -200.0
+
+
+def noise_power(distance: Distance | None) -> float:
+    """The difference's power as a part of the signal's; 0 where nothing differs or is known."""
+    if distance is None or distance.sqnr_db is None:
+        return 0.0
+    return float(10 ** (-max(_LOUDEST_DB, distance.sqnr_db) / 10))
+
+
 def range_of(dtype: str) -> tuple[int, int]:
     """The least and the greatest integer of a type such as ``uint8`` or ``int4``."""
     bits = int("".join(c for c in dtype if c.isdigit()))

@@ -10,7 +10,7 @@ import numpy as np
 
 from chipdrift.diagnose.attribute import Attributed, attribute, rules_of, with_variations
 from chipdrift.diagnose.case import Case
-from chipdrift.diagnose.distance import range_of
+from chipdrift.diagnose.distance import noise_power, range_of
 from chipdrift.diagnose.drift import Alone, Drift, Feed
 from chipdrift.diagnose.explain import Trial, explain
 from chipdrift.diagnose.mechanisms import Variation
@@ -147,8 +147,7 @@ def _in_company(
 def _size(own: Own) -> float:
     """How much a piece adds: by its noise where that is known."""
     assert own.distance is not None
-    decibels = own.distance.sqnr_db
-    return own.distance.differing if decibels is None else 10 ** (-decibels / 20)
+    return noise_power(own.distance) ** 0.5 or own.distance.differing
 
 
 def _drawn(anatomy: Anatomy, nodes: Sequence[str], like: Feed, index: int) -> dict[str, Array]:

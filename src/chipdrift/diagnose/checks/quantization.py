@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.distance import noise_power
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import (
     NONE_NEEDED,
@@ -123,8 +124,7 @@ def _lost(exam: Exam) -> bool:
 
 def _power(own: Own) -> float | None:
     """The noise that a node adds, as a share of its own signal's power."""
-    decibels = None if own.distance is None else own.distance.sqnr_db
-    return None if decibels is None else float(10 ** (-decibels / 10))
+    return noise_power(own.distance) or None
 
 
 def _node(exam: Exam, own: Own, share: float, sources: _Sources | None) -> str:
@@ -133,7 +133,7 @@ def _node(exam: Exam, own: Own, share: float, sources: _Sources | None) -> str:
     if sources is None:
         return words
     signal = _signal(exam, own.tensor)
-    measured = signal * 10 ** (-own.distance.sqnr_db / 10)
+    measured = signal * noise_power(own.distance)
     if measured > _BEYOND * sources.whole:
         return f"{words}, more than its steps explain: look for a range that clips"
     spec = exam.specs[own.node]

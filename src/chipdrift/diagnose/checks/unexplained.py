@@ -21,6 +21,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from chipdrift.diagnose.checks.layout import permuted
+from chipdrift.diagnose.distance import noise_power
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import NONE_NEEDED, WIDE, harmless, matrix_command, on_cpu
 from chipdrift.findings import Explanation, Finding, Own, Severity
@@ -142,9 +143,5 @@ def _weight(exam: Exam, found: list[Own]) -> float:
     ):
         return max(0.0, exam.diagnosis.unexplained)
 
-    def power(own: Own) -> float:
-        decibels = None if own.distance is None else own.distance.sqnr_db
-        return 0.0 if decibels is None else float(10 ** (-decibels / 10))
-
-    whole = sum(power(own) for own in exam.diagnosis.own)
-    return sum(power(own) for own in found) / whole if whole else 0.0
+    whole = sum(noise_power(own.distance) for own in exam.diagnosis.own)
+    return sum(noise_power(own.distance) for own in found) / whole if whole else 0.0
