@@ -34,7 +34,7 @@ test-all: .venv/.ready-all
 	$(PYTEST_TWO) -m "not system"
 
 test-system: .venv/.ready-dev
-	scripts/install-debian chromium qemu-user clang lld
+	scripts/install-debian chromium qemu-user clang lld debootstrap
 	$(BIN)/python -m pytest -m system
 
 lint: .venv/.ready-dev

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from chipdrift.probe import run_probe
     from chipdrift.quantize import apply_scheme
     from chipdrift.records import Matrix
+    from chipdrift.regress import run_regress
     from chipdrift.report import write_report
     from chipdrift.schemes import builtin_schemes, get_scheme
+    from chipdrift.sdk import sdks_in
     from chipdrift.targets import list_targets
 
 _HOMES = {
@@ -43,6 +45,8 @@ _HOMES = {
     "run_import": "imports",
     "run_matrix": "matrix",
     "run_probe": "probe",
+    "run_regress": "regress",
+    "sdks_in": "sdk",
     "write_report": "report",
 }
 
@@ -64,6 +68,8 @@ __all__ = [
     "run_import",
     "run_matrix",
     "run_probe",
+    "run_regress",
+    "sdks_in",
     "write_report",
 ]
 

@@ -19,7 +19,7 @@ from chipdrift.numerics.profile import Profile, Requantize
 from chipdrift.numerics.profiles import get_profile
 from chipdrift.probe.ask import Asker
 from chipdrift.probe.settings import Setting, Wish, answers, random_setting
-from chipdrift.targets import Session, get_target, litert, ort
+from chipdrift.targets import Session, get_target, litert, openvino, ort
 from chipdrift.targets.sim.session import SimSession
 
 Array = np.ndarray[Any, Any]
@@ -32,11 +32,15 @@ PAIRS = [
 ]
 KINDS = ["matmul", "gemm", "plain", "pointwise", "depthwise", "depthwise_stride2"]
 by_pair = pytest.mark.parametrize(("profile", "runtime"), PAIRS)
+# OpenVINO has no profile: it is the nearest one's but for ties and sums beyond 2**24.
+NEAR = [*PAIRS, ("ort-mlas", "openvino:cpu")]
+by_near_pair = pytest.mark.parametrize(("profile", "runtime"), NEAR)
+MODULES = {"litert": litert, "openvino": openvino, "ort": ort}
 
 
 def theirs(runtime: str, path: str) -> Session:
-    open_session = ort.open_session if runtime.startswith("ort") else litert.open_session
-    return open_session(path, get_target(runtime).options)
+    module: Any = MODULES[runtime.partition(":")[0]]
+    return module.open_session(path, get_target(runtime).options)
 
 
 def ours(rules: str | Profile, path: str, fast: bool = True) -> SimSession:
@@ -131,6 +135,50 @@ def test_every_integer_of_random_products(
         wanted = answer(theirs(runtime, path), setting)
         assert len(np.unique(wanted)) > 20
         np.testing.assert_array_equal(answer(ours(profile, path), setting), wanted, str(wish))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_openvino_s_products_differ_at_ties(kind: Any, tmp_path: Path) -> None:
+    """By one step, of 12,288 integers each where ties are frequent and where scales are free."""
+    rng = np.random.default_rng([7, KINDS.index(kind)])
+    tied = free = 0
+    for turn in range(12):
+        wish = Wish(
+            kind,
+            bias=kind.startswith("depthwise") or (kind != "matmul" and turn % 4 > 0),
+            x_zero=True,
+            y_zero=True,
+            per_channel=bool(turn % 2),
+            dyadic=turn > 5,
+        )
+        setting = random_setting(rng, wish)
+        path = save(setting, tmp_path)
+        wanted = answer(theirs("openvino:cpu", path), setting)
+        assert len(np.unique(wanted)) > 20
+        found = answer(ours("ort-mlas", path), setting)
+        assert abs(found.astype(int) - wanted).max() <= 1
+        if wish.dyadic:
+            tied += int((found != wanted).sum())
+        else:
+            free += int((found != wanted).sum())
+    # Of a Gemm more differ: not found why.
+    assert 0 < tied <= (199 if kind == "gemm" else 40)
+    assert free <= (1 if kind == "gemm" else 0), free
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+@pytest.mark.parametrize("per_channel", [False, True])
+@pytest.mark.parametrize("make", [conv_stack, wide_stack])
+def test_openvino_on_a_convolution_stack(
+    make: Any, per_channel: bool, dtype: Any, tmp_path: Path
+) -> None:
+    model = make(per_channel, dtype)
+    path = model.save(tmp_path)
+    peer, engine = theirs("openvino:cpu", path), ours("ort-mlas", path)
+    apart = [differing(engine.run(f), peer.run(f)) for f in map(model.feed, range(6))]
+    # One integer of one sample at a tie, and what hangs on it.
+    tied = make is wide_stack and per_channel and dtype == np.uint8
+    assert sum(apart) <= (9 if tied else 0), apart
 
 
 def far_sums(power: int) -> tuple[bytes, dict[str, Array], Side]:
@@ -276,10 +324,18 @@ APART = {
     ("litert-xnnpack", "GlobalAveragePool"): [0, 5, 0, 5],
     ("litert-xnnpack", "ReduceMean"): [0, 5, 0, 5],
 }
+# OpenVINO rounds with the zero point added: ties go the other way where it is odd (Sub). Pools and
+# means differ for other reasons, not found.
+APART_OPENVINO = {
+    "Sub": [0, 2621, 0, 2621],
+    "AveragePool": [216, 0, 285, 0],
+    "GlobalAveragePool": [0, 5, 0, 5],
+    "ReduceMean": [0, 5, 0, 5],
+}
 
 
 @pytest.mark.parametrize("op", ["Add", "Sub", "Mul", *COUNT])
-@by_pair
+@by_near_pair
 def test_the_share_of_other_ops(profile: str, runtime: str, op: str, tmp_path: Path) -> None:
     found = []
     for dtype in (np.uint8, np.int8):
@@ -296,7 +352,12 @@ def test_the_share_of_other_ops(profile: str, runtime: str, op: str, tmp_path: P
                 size += sum(array.size for array in wanted)
             assert size == COUNT.get(op, 8 * 3100)
             found.append(apart)
-    most = APART.get((profile, op), [0, 0, 0, 0])
+    nothing = [0, 0, 0, 0]
+    most = (
+        APART_OPENVINO.get(op, nothing)
+        if runtime == "openvino:cpu"
+        else APART.get((profile, op), nothing)
+    )
     assert all(n <= limit for n, limit in zip(found, most, strict=True)), (found, most)
 
 

@@ -10,16 +10,21 @@ import typer
 from chipdrift.cli import (
     consistent,
     diagnosing,
+    doctor,
     importing,
     listing,
     logs,
     measuring,
     models,
     probing,
+    regressing,
     results,
+    sdk,
 )
+from chipdrift.cli.console import say
 from chipdrift.cli.stopping import TERMINATED, TerminatedError, ends_in_order
 from chipdrift.errors import ChipdriftError
+from chipdrift.sdk import sdks_in
 
 app = typer.Typer(
     name="chipdrift",
@@ -41,8 +46,10 @@ for _verb in (
     logs.logs,
     results.report,
     results.outputs,
+    regressing.regress,
     listing.chips,
     listing.targets,
+    doctor.doctor,
     listing.schemes,
     probing.probe,
     probing.profiles,
@@ -53,6 +60,7 @@ for _verb in (
     app.command()(_verb)
 # A keyword of Python's, so the function has another name.
 app.command(name="import")(importing.import_)
+app.add_typer(sdk.app, name="sdk")
 
 
 @app.callback(invoke_without_command=True)
@@ -69,7 +77,7 @@ def _root(
 def main() -> None:
     """Run the command line: 0 done, 1 a cell failed, 2 misuse, 143 ended by SIGTERM."""
     try:
-        with ends_in_order():
+        with ends_in_order(), sdks_in(sdk.sdk_folder(), say):
             app()
     except TerminatedError:
         typer.echo("\nTerminated. What a run had measured is kept.", err=True)

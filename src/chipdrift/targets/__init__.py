@@ -1,12 +1,13 @@
 """Where a model runs: one file per runtime, found by the name before the colon."""
 
-from chipdrift.targets.base import Opened, RefusedError, Session, Target, TargetInfo
+from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, TargetInfo
 from chipdrift.targets.placement import summarize
 from chipdrift.targets.process import WorkerDiedError, WorkerProcess
 from chipdrift.targets.registry import get_target, list_targets
 
 __all__ = [
     "Opened",
+    "Part",
     "RefusedError",
     "Session",
     "Target",

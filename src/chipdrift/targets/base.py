@@ -3,7 +3,9 @@
 A runtime is one module ``chipdrift.targets.<name>`` with three functions: ``resolve(rest)`` makes
 the Target of ``<name>:<rest>``, ``listed()`` tells what there is, ``open_session(path, options)``
 is called in the worker. The first two must not import the runtime itself; an optional ``preload()``
-does, in the worker, before the first session is asked for.
+does, in the worker, before the first session is asked for, and an optional ``loaded()`` tells there
+which versions it really runs. An optional ``parts(rest)`` lists for ``chipdrift doctor`` what a
+target is made of, each part with the command that gets it.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ class Target:
     must be said beside a result of that kind. ``description`` is a few words for people.
     ``profile`` names the profile that comes with chipdrift, or the file of one, which is known to
     compute as this target does; "" where there is none. ``launcher`` stands before the worker's
-    command line: an emulator and its options.
+    command line: an emulator and its options. ``packages`` are folders where the worker looks for
+    packages before all others: another version of the runtime.
     """
 
     name: str
@@ -44,6 +47,7 @@ class Target:
     description: str = ""
     profile: str = ""
     launcher: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 class TargetInfo(Record):
@@ -54,6 +58,18 @@ class TargetInfo(Record):
     available: bool
     description: str
     reason: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One thing a target is made of: a package, a program, a folder.
+
+    ``found`` is its version or place, or None where it lacks; ``get`` is the command that gets it.
+    """
+
+    name: str
+    found: str | None
+    get: str
 
 
 class RefusedError(Exception):

@@ -1,5 +1,8 @@
 """Qualcomm's Hexagon NPU in the vendor's simulator, from onnxruntime-qnn: ``htp:sm8550``.
 
+``htp:sm8550@2.50`` is the same chip under another release of the vendor's SDK: the worker finds
+that release's onnxruntime-qnn before the installed one, and tells which it really loaded.
+
 The simulator is reached by its public API only. An unknown ``soc_model`` would silently be another
 chip and a provider that fails would silently be the CPU, so ids come from the catalogue alone and
 the provider is checked after every session is built.
@@ -8,21 +11,23 @@ the provider is checked after every session is built.
 from __future__ import annotations
 
 import functools
-import platform
-import sys
 from collections.abc import Callable, Collection, Mapping
 from importlib import metadata, util
+from pathlib import Path
 
 from chipdrift.chips import get_chip, simulated_chips, simulator_id, simulator_rows
-from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.errors import ChipdriftError
 from chipdrift.logs import read_text
 from chipdrift.logs.printed import printed
+from chipdrift.sdk import elsewhere, get_pin, known_pins
 from chipdrift.targets.base import Session, Target, TargetInfo
-from chipdrift.targets.ort import OrtSession, build, host_isa
+from chipdrift.targets.ort import OrtSession, build
+from chipdrift.targets.releases import beside, release_info, sdk_packages
 
 _PROVIDER = "QNNExecutionProvider"
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 _VERBOSE, _WARNING = 0, 2  # onnxruntime's log levels
+_MAPS = Path("/proc/self/maps")
 # Generations of which a profile comes with chipdrift (docs/generations.md).
 _PROBED = frozenset({"v68", "v69", "v73", "v75", "v79", "v81"})
 FLOAT32 = (
@@ -35,11 +40,9 @@ def missing() -> str | None:
     """Why the simulator cannot be had on this machine, or None."""
     if util.find_spec("onnxruntime_qnn") is not None:
         return None
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        return (
-            f"Qualcomm's simulator (onnxruntime-qnn) runs on Linux x86-64; this is {sys.platform} "
-            f"{platform.machine()}. Measure there and read the run folder here"
-        )
+    away = elsewhere()
+    if away is not None:
+        return away
     return "onnxruntime-qnn is not installed: pip install 'chipdrift[htp]' (or onnxruntime-qnn)"
 
 
@@ -47,41 +50,55 @@ def missing() -> str | None:
 def _versions() -> dict[str, str]:
     from onnxruntime_qnn import build_and_package_info as package
 
-    return {
-        "onnxruntime": metadata.version("onnxruntime"),
-        "onnxruntime-qnn": metadata.version("onnxruntime-qnn"),
-        "qnn": package.qnn_version,
-        # Nodes that leave the NPU run on this host's CPU.
-        "isa": " ".join(host_isa()) or "unknown",
-    }
+    return beside(metadata.version("onnxruntime-qnn"), package.qnn_version)
 
 
 def resolve(rest: str) -> Target:
-    """``htp:<soc>`` for a chip that the catalogue has and the simulator knows."""
+    """``htp:<soc>`` for a chip that the catalogue has and the simulator knows.
+
+    Behind ``@`` the release of the SDK, which is fetched where it is not there.
+    """
+    soc, at, release = rest.partition("@")
     try:
-        chip = get_chip(rest)
-    except UnknownNameError as error:
-        raise UnknownNameError(f"Target htp:{rest}: {error}") from error
+        chip = get_chip(soc)
+        pin = get_pin(release) if at else None
+    except ChipdriftError as error:
+        raise type(error)(f"Target htp:{rest}: {error}") from error
     soc_model = simulator_id(chip)
-    reason = missing()
-    if reason is not None:
-        raise ChipdriftError(f"Target htp:{rest} cannot run here: {reason}.")
+    if pin is None:
+        reason = missing()
+        if reason is not None:
+            raise ChipdriftError(f"Target htp:{rest} cannot run here: {reason}.")
+    elif soc_model in pin.strangers:
+        raise ChipdriftError(
+            f"Target htp:{rest}: SDK {pin.name} does not know {chip.soc} and would silently "
+            "simulate another chip. Take a later SDK."
+        )
     row = simulator_rows().get(soc_model)
     cautions = {}
     if row is not None and row.fp16 == "no":
         cautions["float16"] = f"{chip.soc} has no FP16 on the simulated NPU"
     return Target(
-        name=f"htp:{chip.soc.lower()}",
+        name=f"htp:{chip.soc.lower()}{at}{release}",
         runtime=__name__,
         evidence="vendor-simulator",
         has_npu=True,
         options={"soc_model": str(soc_model)},
-        versions=_versions(),
-        family="htp",
+        versions=_versions() if pin is None else beside(pin.wheel, pin.qnn),
+        # Two SDKs are compared, so that none may stand in for the other.
+        family="htp" if pin is None else f"htp@{pin.name}",
         refuses={"float32": FLOAT32},
         cautions=cautions,
-        description=", ".join([*chip.marketing_names[:1], chip.hexagon or chip.soc]),
-        profile=f"hexagon-{chip.hexagon}" if chip.hexagon in _PROBED else "",
+        description=", ".join(
+            [
+                *chip.marketing_names[:1],
+                chip.hexagon or chip.soc,
+                *([] if pin is None else [f"QNN {pin.qnn}"]),
+            ]
+        ),
+        # What was probed is one release: docs/generations.md says which.
+        profile=f"hexagon-{chip.hexagon}" if chip.hexagon in _PROBED and pin is None else "",
+        packages=() if pin is None else sdk_packages(pin),
     )
 
 
@@ -97,7 +114,21 @@ def listed() -> list[TargetInfo]:
             reason=reason,
         )
         for chip in simulated_chips()
+    ] + [release_info(pin) for pin in known_pins().values()]
+
+
+def loaded() -> dict[str, str]:
+    """The versions of this process; raises RuntimeError where a library came from elsewhere."""
+    import onnxruntime_qnn
+
+    home = Path(onnxruntime_qnn.__file__).resolve().parent
+    mapped = {Path(line.split(maxsplit=5)[-1]) for line in _MAPS.read_text().splitlines()}
+    strange = [
+        path for path in mapped if path.name.startswith("libQnn") and path.resolve().parent != home
     ]
+    if strange:
+        raise RuntimeError(f"{strange[0]} was loaded in place of the one in {home}")
+    return _versions()
 
 
 def preload() -> None:

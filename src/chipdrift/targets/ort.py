@@ -1,18 +1,15 @@
-"""onnxruntime on a processor: this host's, ``ort:cpu``, or an emulated one, ``ort:avx2``.
+"""onnxruntime on a processor: this host's, ``ort:cpu``, or an emulated one.
 
 Without VNNI, onnxruntime's u8 x s8 products saturate in 16 bits (``vpmaddubsw``). ``ort:cpu`` keeps
 its answers from depending on the host; ``ort:avx2`` shows what a processor without VNNI answers:
-the whole worker runs under qemu's user emulation of a Haswell.
+the whole worker runs under qemu's user emulation of a Haswell. ``ort:arm64`` is the same release
+for a phone's processor (:mod:`chipdrift.targets.arm64`).
 """
 
 from __future__ import annotations
 
 import functools
 import platform
-import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chipdrift.errors import ChipdriftError, UnknownNameError
-from chipdrift.targets.base import Opened, RefusedError, Session, Target, TargetInfo
+from chipdrift.targets import arm64
+from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, TargetInfo
+from chipdrift.targets.emulator import Emulator, find_emulator
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -49,7 +48,7 @@ EMULATED_ISA = "avx2 fma"
 _EMULATED_CPU = "Haswell,-hle,-rtm"
 # The first with AVX2. 7.2.22 and 10.0.2 gave the same bits.
 _OLDEST_QEMU = (7, 2)
-_HOW = "on Debian, apt-get install qemu-user"
+_HOW = "apt-get install qemu-user"
 
 
 @functools.cache
@@ -68,11 +67,13 @@ def host_isa() -> tuple[str, ...]:
 
 
 def resolve(rest: str) -> Target:
-    """``ort:cpu`` or ``ort:avx2``."""
+    """``ort:cpu``, ``ort:avx2`` or ``ort:arm64``."""
     if rest == "avx2":
         return _avx2()
+    if rest == "arm64":
+        return arm64.target(__name__)
     if rest != "cpu":
-        raise UnknownNameError.of("target", f"ort:{rest}", ["ort:avx2", "ort:cpu"])
+        raise UnknownNameError.of("target", f"ort:{rest}", ["ort:arm64", "ort:avx2", "ort:cpu"])
     return Target(
         name="ort:cpu",
         runtime=__name__,
@@ -91,9 +92,9 @@ def resolve(rest: str) -> Target:
 
 
 def _avx2() -> Target:
-    emulator, version, reason = _emulator()
-    if reason is not None:
-        raise ChipdriftError(f"Target ort:avx2 cannot run here: {reason}.")
+    emulator = _emulator()
+    if emulator.reason is not None:
+        raise ChipdriftError(f"Target ort:avx2 cannot run here: {emulator.reason}.")
     return Target(
         name="ort:avx2",
         runtime=__name__,
@@ -105,38 +106,32 @@ def _avx2() -> Target:
             "onnxruntime": metadata.version("onnxruntime"),
             "machine": "x86_64",
             "isa": EMULATED_ISA,
-            "qemu": version,
+            "qemu": emulator.version,
             "cpu": "Haswell",
         },
-        launcher=(emulator, "-cpu", _EMULATED_CPU),
+        launcher=(emulator.path, "-cpu", _EMULATED_CPU),
     )
 
 
-def _emulator() -> tuple[str, str, str | None]:
-    """Path and version of qemu-x86_64, and why it cannot be used here, or None."""
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        here = f"this is {sys.platform} {platform.machine()}"
-        return "", "", f"it runs under qemu-x86_64 with the Python of a Linux x86-64 host; {here}"
-    path = shutil.which("qemu-x86_64")
-    if path is None:
-        return "", "", f"qemu-x86_64 is not on PATH: {_HOW}"
-    try:
-        told = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=30)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return path, "", f"{path} --version does not run ({type(error).__name__}): {_HOW}"
-    found = re.search(r"version (\d+)\.(\d+)[.\d]*", told.stdout)
-    if found is None:
-        return path, "", f"{path} --version does not tell a version: {_HOW}"
-    version = found[0].removeprefix("version ")
-    if (int(found[1]), int(found[2])) < _OLDEST_QEMU:
-        oldest = ".".join(map(str, _OLDEST_QEMU))
-        return path, version, f"{path} is qemu {version}, and {oldest} or newer is needed: {_HOW}"
-    return path, version, None
+def _emulator() -> Emulator:
+    return find_emulator(
+        "qemu-x86_64", _OLDEST_QEMU, "the Python of a Linux x86-64 host", f"on Debian, {_HOW}"
+    )
+
+
+def parts(rest: str) -> list[Part]:
+    """What ``ort:<rest>`` is made of."""
+    here = [Part("onnxruntime", metadata.version("onnxruntime"), "pip install onnxruntime")]
+    if rest == "avx2":
+        emulator = _emulator()
+        found = None if emulator.reason else f"{emulator.version}, {emulator.path}"
+        return [*here, Part("qemu-x86_64", found, _HOW)]
+    return [*here, *arm64.parts()] if rest == "arm64" else here
 
 
 def listed() -> list[TargetInfo]:
-    """The host, always there, and the emulated processor."""
-    reason = _emulator()[2]
+    """The host, always there, and the emulated processors."""
+    reason = _emulator().reason
     return [
         TargetInfo(
             name="ort:cpu",
@@ -151,6 +146,7 @@ def listed() -> list[TargetInfo]:
             description="onnxruntime on an emulated Haswell: AVX2, no VNNI, u8 x s8 saturates",
             reason=reason,
         ),
+        arm64.listed(),
     ]
 
 

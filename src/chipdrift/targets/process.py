@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from chipdrift.targets.base import Target
+from chipdrift.targets.base import Opened, Target
 
 _LAST_WORDS = 600
 
@@ -45,6 +45,7 @@ class WorkerProcess:
                     str(theirs.fileno()),
                     str(core),
                     target.runtime,
+                    *target.packages,
                 ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
@@ -71,7 +72,18 @@ class WorkerProcess:
             raise WorkerDiedError(f"its worker sent garbage ({type(error).__name__})") from error
         if not isinstance(message, tuple) or len(message) < 3:
             raise WorkerDiedError("its worker sent garbage")
+        if message[0] == "opened" and isinstance(message[2], Opened):
+            return self._as_promised(message)
         return message
+
+    def _as_promised(self, message: tuple[Any, ...]) -> tuple[Any, ...]:
+        """An error in place of a session of another version: results are kept under versions."""
+        wanted, found = self.target.versions, message[2].versions
+        wrong = [key for key in found if key in wanted and found[key] != wanted[key]]
+        if not wrong:
+            return message
+        words = ", ".join(f"{key} {found[key]} and not {wanted[key]}" for key in wrong)
+        return ("error", message[1], f"its worker runs {words}")
 
     def obituary(self) -> str:
         """How the process ended, with the last it printed."""

@@ -4,17 +4,31 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from types import ModuleType
+from typing import cast
 
 from chipdrift import targets
 from chipdrift.errors import UnknownNameError
 from chipdrift.targets.base import Target, TargetInfo
+from chipdrift.targets.plugins import Runtime, find_plugins
 
-_PLUMBING = frozenset({"base", "placement", "process", "registry", "worker"})
+_PLUMBING = frozenset(
+    {
+        "arm64",
+        "arm64root",
+        "base",
+        "emulator",
+        "placement",
+        "plugins",
+        "process",
+        "registry",
+        "releases",
+        "worker",
+    }
+)
 
 
-def runtimes() -> dict[str, ModuleType]:
-    """The runtimes that are there, by the name that stands before a target's colon.
+def runtimes() -> dict[str, Runtime]:
+    """chipdrift's own runtimes, by the name that stands before a target's colon.
 
     It is the module's name, or its ``PREFIX`` where that is no name for a module.
     """
@@ -22,7 +36,7 @@ def runtimes() -> dict[str, ModuleType]:
     for entry in pkgutil.iter_modules(targets.__path__):
         if entry.name not in _PLUMBING:
             module = importlib.import_module(f"{targets.__name__}.{entry.name}")
-            found[getattr(module, "PREFIX", entry.name)] = module
+            found[getattr(module, "PREFIX", entry.name)] = cast(Runtime, module)
     return found
 
 
@@ -30,13 +44,26 @@ def get_target(name: str) -> Target:
     """The target called ``runtime:rest``; raises ChipdriftError where it cannot be had here."""
     prefix, colon, rest = name.strip().partition(":")
     known = runtimes()
-    if not colon or prefix not in known:
+    if colon and prefix in known:
+        return known[prefix].resolve(rest)
+    plugins, refused = find_plugins(known)
+    asked = plugins.get(prefix) or next((p for p in refused if p.entry.name == prefix), None)
+    if not colon or asked is None:
         names = [info.name for info in list_targets()]
         raise UnknownNameError.of("target", name, names, "chipdrift targets lists them all.")
-    target: Target = known[prefix].resolve(rest)
-    return target
+    return asked.resolve(rest)
 
 
 def list_targets() -> list[TargetInfo]:
     """Every target by name, those that cannot be had here with the reason."""
-    return [info for module in runtimes().values() for info in module.listed()]
+    return [info for _, source in every_runtime() for info in source.listed()]
+
+
+def every_runtime() -> list[tuple[str, Runtime]]:
+    """Every runtime by name: chipdrift's own, those of plugins, and plugins that were refused.
+
+    A name comes twice where a plugin asks for one that is taken; the first is the one that has it.
+    """
+    known = runtimes()
+    plugins, refused = find_plugins(known)
+    return [*known.items(), *plugins.items(), *((p.entry.name, p) for p in refused)]

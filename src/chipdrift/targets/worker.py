@@ -1,5 +1,7 @@
 """The process in which vendor code runs: ``python -m chipdrift.targets.worker FD CORE RUNTIME``.
 
+Folders that follow come before all others where it looks for packages.
+
 It answers on a socket of its own; whatever the vendor prints goes to a log file. It ends when the
 socket closes, and dies with its parent.
 """
@@ -14,6 +16,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -26,6 +29,7 @@ _PR_SET_PDEATHSIG = 1
 def main() -> None:
     """Serve requests until the parent hangs up."""
     fd, core, runtime = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    sys.path[:0] = sys.argv[4:]
     _die_with_parent()
     if core >= 0 and hasattr(os, "sched_setaffinity"):
         with contextlib.suppress(OSError):
@@ -53,6 +57,8 @@ def _serve(module: Any, sessions: dict[str, Session], request: tuple[Any, ...]) 
             sessions.clear() if request[4] else None
             sessions[slot] = module.open_session(request[2], request[3])
             opened = sessions[slot].opened()
+            if hasattr(module, "loaded"):
+                opened = replace(opened, versions=module.loaded())
             return ("opened", slot, opened, time.perf_counter() - started)
         sample, feed, digest = request[2:]
         arrays = sessions[slot].run(feed)

@@ -20,7 +20,7 @@ from chipdrift.targets.ort import host_isa
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("ort", "Unknown target 'ort'. Near names: ort:avx2, ort:cpu"),
+        ("ort", "Unknown target 'ort'. Near names: .*ort:avx2, ort:cpu"),
         ("ort:cpuu", "Unknown target 'ort:cpuu'. Near names: .*ort:cpu"),
         ("ort:", "ort:cpu"),
         ("tpu:7", "chipdrift targets lists them all"),
@@ -87,9 +87,11 @@ def test_instruction_sets(text: str, isa: tuple[str, ...], monkeypatch: pytest.M
 
 def test_every_chip_the_simulator_knows_is_listed() -> None:
     listed = {info.name: info for info in list_targets()}
-    chips = {name for name in listed if name.startswith("htp:")}
+    chips = {name for name in listed if name.startswith("htp:") and "@" not in name}
     assert chips == {f"htp:{chip.soc.lower()}" for chip in simulated_chips()}
-    assert {"ort:cpu", "ort:avx2"} == {name for name in listed if name.startswith("ort:")}
+    assert {"ort:cpu", "ort:avx2", "ort:arm64"} == {
+        name for name in listed if name.startswith("ort:")
+    }
     assert len(listed) == len(list_targets())
     assert listed["ort:cpu"].available
     assert listed["htp:sm8550"].evidence == "vendor-simulator"
@@ -112,7 +114,8 @@ def test_without_the_simulator_the_reason_is_said(monkeypatch: pytest.MonkeyPatc
     listed = {info.name: info for info in list_targets()}
     assert listed["ort:cpu"].available
     for name, info in listed.items():
-        if name.startswith("htp:"):
+        # Another release of the SDK is fetched; it needs no installed one.
+        if name.startswith("htp:") and "@" not in name:
             assert not info.available
             assert "pip install 'chipdrift[htp]'" in (info.reason or "")
     with pytest.raises(ChipdriftError, match=r"htp:sm8550 cannot run here: .*not installed.*pip"):
