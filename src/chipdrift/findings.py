@@ -132,10 +132,12 @@ class Attribution(Record):
     ``drift`` is its Shapley value of the mean distance between A's and B's outputs where the engine
     gives A's outputs (``at`` is ``output``), else of the noise power that all nodes add themselves
     (``nodes``); ``answers`` of the share of samples whose answer parts. Both are shares of the
-    whole; what is missing from 1 is unexplained.
+    whole; what is missing from 1 is unexplained. ``words`` say what differs where it shows best;
+    ``nodes`` are those in which it closes a part that counts.
     """
 
     mechanism: str
+    words: str = ""
     nodes: tuple[str, ...]
     drift: float
     answers: float | None = None

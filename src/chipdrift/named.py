@@ -12,6 +12,8 @@ from chipdrift.errors import ChipdriftError, UnknownNameError
 
 T = TypeVar("T")
 
+_LARGEST = 1 << 20
+
 
 def shipped(package: str | None) -> Iterator[tuple[str, str]]:
     """(name, text) of every TOML file in ``package``, by name."""
@@ -35,8 +37,19 @@ def own_text(kind: str, name: str) -> str | None:
     """
     if not name.endswith(".toml") and "/" not in name:
         return None
+    path = Path(name)
     try:
-        return Path(name).read_text(encoding="utf-8")
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise ChipdriftError(
+                f"{kind.capitalize()} {name}: it is no regular file. Give the path of a TOML file, "
+                f"or a built-in name (chipdrift {kind}s)."
+            )
+        if path.stat().st_size > _LARGEST:
+            raise ChipdriftError(
+                f"{kind.capitalize()} {name}: {path.stat().st_size} bytes are no {kind}, which has "
+                f"{_LARGEST} at most. Give the path of a TOML file."
+            )
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise ChipdriftError(
             f"{kind.capitalize()} {name}: cannot be read "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from chipdrift.numerics.profiles import get_profile
 from conftest import save_small_model
 
 if TYPE_CHECKING:
@@ -400,3 +402,37 @@ def test_asis_on_a_float_model_has_no_result_on_an_npu(tmp_path: Path, small_mod
     baseline = found.cells[0]
     assert baseline.delta is not None
     assert not baseline.delta.significant
+
+
+def test_profiles_that_are_no_files(refuse: Callable[..., str], tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.toml"
+    os.mkfifo(pipe)
+    for target in (pipe, "/dev/zero"):
+        assert "it is no regular file" in refuse(target=f"sim:{target}")
+    large = tmp_path / "large.toml"
+    large.write_bytes(b"#" * (2 << 20))
+    assert "2097152 bytes are no profile" in refuse(target=f"sim:{large}")
+
+
+def test_numbers_without_an_end(refuse: Callable[..., str], tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_text('[[rule]]\nops = ["Conv"]\nleast_scale = inf\nrequantize = {}\n')
+    assert "least_scale" in refuse(target=f"sim:{profile}")
+
+
+@pytest.mark.parametrize("verb", ["matrix", "diagnose", "consistency", "probe"])
+def test_a_limit_without_an_end(cli: Cli, verb: str) -> None:
+    code, _, err = cli(verb, "x", "--timeout", "inf")
+    assert code == 2 and "Invalid value for '--timeout'" in err and "Traceback" not in err
+
+
+def test_a_profile_given_twice(cli: Cli, tmp_path: Path) -> None:
+    words = ["--profile", "ort:cpu=ort-mlas", "--profile", "ort:cpu=avx2-saturating"]
+    code, _, err = cli("diagnose", tmp_path, *words)
+    assert code == 2 and "--profile ort:cpu is given twice, ort-mlas and avx2-saturating" in err
+
+
+def test_a_profile_that_begins_with_a_mark(tmp_path: Path) -> None:
+    profile = tmp_path / "p.toml"
+    profile.write_bytes(b'\xef\xbb\xbfdescription = "from an editor"\n')
+    assert get_profile(str(profile)).description == "from an editor"

@@ -43,6 +43,11 @@ def test_how_to_write_a_profile(tmp_path: Path) -> None:
     printed = run_page(page, tmp_path)
     complaint = printed[-1].strip().removeprefix("Error: ")
     assert complaint in page.read_text(encoding="utf-8")
+    said = " ".join(line for out in printed for line in out.split())
+    told = page.read_text(encoding="utf-8").split("has a rule for stem", 1)[1]
+    for line in ("has a rule for stem" + told.split("```")[0]).strip().splitlines():
+        assert line in said, line
+    assert "unknown rule" not in said
     same = ("ort:cpu", "sim:ort-mlas", "sim:wider.toml")
     assert same_bits(tmp_path / "runs" / "mine") == [
         ("w8a8", a, b) for i, a in enumerate(same) for b in same[i + 1 :]

@@ -178,6 +178,7 @@ def digits(change: Callable[[dict[str, Array]], None] | None = None) -> bytes:
 def engine(folder: Path, rules: str, name: str = "planted") -> str:
     """The target of onnxruntime's rules with ``rules`` (TOML) behind them, a file in ``folder``."""
     plain = '[requantize]\nscale = "float32"\nmultiplier = "float32"\n'
+    plain += "".join(f"[{t}]\n" for t in ("elementwise", "function") if f"[{t}]" not in rules)
     path = folder / f"{name}.toml"
     path.write_text(f'description = "A fault planted by a test."\n{plain}{rules}')
     return f"sim:{path}"

@@ -145,7 +145,8 @@ def by_onnxruntime(case: Case, optimized: bool = True) -> Array:
 def profile(**parts: Any) -> Profile:
     """onnxruntime's arithmetic (float32 throughout), with the given parts of a profile instead."""
     requantize = {"scale": "float32", "multiplier": "float32", "rounding": "HALF_EVEN"}
-    return Profile(**{"name": "test", "requantize": requantize, **parts})
+    tables = {"requantize": requantize, "elementwise": {}, "function": {}}
+    return Profile(**{"name": "test", **tables, **parts})
 
 
 def session_of(case: Case, rules: Profile | None = None) -> SimSession:

@@ -29,7 +29,7 @@ def test_the_targets(kernels: str) -> None:
     assert target.options == {"kernels": kernels}
     assert target.versions["ai-edge-litert"] == metadata.version("ai-edge-litert")
     assert {"machine", "isa", "tflite-writer"} < set(target.versions)
-    assert set(target.refuses) == {"float32", "float16"}
+    assert set(target.refuses) == {"float32", "float16", "uint16"}
     assert [i.available for i in list_targets() if i.name == target.name] == [True]
 
 

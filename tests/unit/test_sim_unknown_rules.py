@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from single_op import Case, Q, profile, session_of
+from single_op import Case, Q, session_of
 
 from chipdrift.numerics.profile import (
     PLAIN,
     Elementwise,
     Function,
+    Narrow,
     Override,
     Profile,
     Requantize,
@@ -76,8 +77,28 @@ def test_integers_that_only_move_need_no_rule() -> None:
     assert unknown(Case("Neg", [X], same)) == {"the_node": "no rule for Neg at 8 bits"}
 
 
-def test_a_profile_with_tables_of_its_own_leaves_no_op_out() -> None:
-    rules = profile(elementwise={"arithmetic": "exact"})
+def test_a_table_of_the_profile_is_for_the_ops_that_obey_it() -> None:
+    rules = Profile(name="x", elementwise=Elementwise(arithmetic="exact"))
     assert unknown(Case("Mul", [X, X], OUT), rules) == {}
     for name, built_in in builtin_profiles().items():
         assert unknown(Case("Mul", [X, X], OUT), built_in) == {}, name
+        assert unknown(Case("Tanh", [X], OUT), built_in) == {}, name
+
+
+def test_a_table_that_an_op_does_not_obey_tells_nothing_of_it() -> None:
+    """What a profile knows of other ops is no reason to take these for known."""
+    guess = {"the_node": "no rule for Mul at 8 bits"}
+    tables = {"narrow": Narrow(), "accumulator": PLAIN, "requantize": Requantize()}
+    for name, table in {**tables, "function": Function()}.items():
+        assert unknown(Case("Mul", [X, X], OUT), Profile(name="x", **{name: table})) == guess
+    ops = Override(ops=("Add",), accumulator=PLAIN)
+    assert unknown(Case("Add", [X, X], OUT), Profile(name="x", rule=(ops,))) != {}
+
+
+def test_a_narrowed_operand_is_a_rule_of_products_that_have_one() -> None:
+    rules = Profile(name="narrow", narrow=Narrow(arithmetic="exact"))
+    assert unknown(Case("MatMul", [X, W], OUT), rules) == {
+        "the_node": "no rule for MatMul at 8 bits"
+    }
+    other = Q("uint16", 0.001, 30000, RNG.integers(0, 65536, (6, 5)))
+    assert unknown(Case("MatMul", [WIDE, other], WIDE_OUT), rules) == {}

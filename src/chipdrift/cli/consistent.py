@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from chipdrift.cli.console import parse_shapes, print_json, say, split
+from chipdrift.cli.console import MOST_SECONDS, parse_shapes, print_json, say, split
 
 
 def consistency(
@@ -37,7 +37,10 @@ def consistency(
         int, typer.Option("--samples", min=1, help="How many real samples of --data.")
     ] = 4,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Seconds for one session or one input.")
+        float,
+        typer.Option(
+            "--timeout", min=1, max=MOST_SECONDS, help="Seconds for one session or one input."
+        ),
     ] = 600.0,
     json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
 ) -> None:

@@ -49,6 +49,10 @@ def print_json(document: Any) -> None:
         typer.echo(json.dumps(document, indent=1, allow_nan=False))
 
 
+# A limit in seconds is a wait of the system's, which counts milliseconds in 31 bits.
+MOST_SECONDS = 86400.0
+
+
 def say(text: str) -> None:
     """A line for people, on stderr."""
     typer.echo(text, err=True)

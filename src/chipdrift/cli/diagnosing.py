@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from chipdrift.cli.console import parse_shapes, print_json, say, show_progress, split
+from chipdrift.cli.console import MOST_SECONDS, parse_shapes, print_json, say, show_progress, split
 from chipdrift.errors import ChipdriftError
 
 _Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
@@ -60,7 +60,10 @@ def diagnose(
         ),
     ] = None,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Seconds for one session or one sample.")
+        float,
+        typer.Option(
+            "--timeout", min=1, max=MOST_SECONDS, help="Seconds for one session or one sample."
+        ),
     ] = 600.0,
     json: _Json = False,
 ) -> None:
@@ -191,12 +194,16 @@ def _measure(
 
 
 def _profiles(given: list[str]) -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for text in given:
         name, equals, profile = text.partition("=")
         if not equals or not name:
             raise ChipdriftError(
                 f"--profile {text}: expected TARGET=PROFILE, say htp:sm8450=v69.toml."
+            )
+        if name in found and found[name] != profile:
+            raise ChipdriftError(
+                f"--profile {name} is given twice, {found[name]} and {profile}: give it once."
             )
         found[name] = profile
     return found

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from chipdrift.cli.console import duration, parse_shapes, print_json, say, show_progress, split
+from chipdrift.cli.console import (
+    MOST_SECONDS,
+    duration,
+    parse_shapes,
+    print_json,
+    say,
+    show_progress,
+    split,
+)
 
 if TYPE_CHECKING:
     from chipdrift.matrix import Estimate
@@ -104,7 +112,9 @@ def matrix(
     jobs: _Jobs = None,
     timeout: Annotated[
         float,
-        typer.Option("--timeout", min=0.1, help="Seconds for one session or one sample."),
+        typer.Option(
+            "--timeout", min=0.1, max=MOST_SECONDS, help="Seconds for one session or one sample."
+        ),
     ] = 600.0,
     audit: Annotated[
         int,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from chipdrift.cli.console import print_json, say, split
+from chipdrift.cli.console import MOST_SECONDS, print_json, say, split
 from chipdrift.errors import ChipdriftError
 
 if TYPE_CHECKING:
@@ -31,7 +31,10 @@ def probe(
         int, typer.Option("--seed", min=0, help="The same seed, the same questions.")
     ] = 0,
     timeout: Annotated[
-        float, typer.Option("--timeout", min=1, help="Seconds that one question may take.")
+        float,
+        typer.Option(
+            "--timeout", min=1, max=MOST_SECONDS, help="Seconds that one question may take."
+        ),
     ] = 120.0,
     width: Annotated[
         list[str] | None,

@@ -7,7 +7,7 @@ was found, for every set of mechanisms: Shapley values share out what they take 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +15,9 @@ import numpy as np
 from chipdrift.diagnose.case import Case
 from chipdrift.diagnose.distance import BEYOND, noise_power
 from chipdrift.diagnose.drift import Drift, Feed
-from chipdrift.diagnose.mechanisms import Tables, Variation, altered
+from chipdrift.diagnose.mechanisms import CLOSES, Tables, Variation, altered
 from chipdrift.diagnose.shapley import shapley
+from chipdrift.diagnose.wording import titled
 from chipdrift.errors import ModelError
 from chipdrift.findings import Attribution, Explanation, LayerShare, Own
 from chipdrift.graph.program import Program, parse_program
@@ -61,8 +62,15 @@ def at_nodes(own: Sequence[Own], explanations: Sequence[Explanation]) -> Attribu
             weight = power.get(explanation.node, 0.0) / whole
             parts[name] = parts.get(name, 0.0) + weight * mechanism.closes
             nodes.setdefault(name, []).append(explanation.node)
+    told = _told(explanations)
     shares = [
-        Attribution(mechanism=name, nodes=tuple(nodes[name]), drift=part, at="nodes")
+        Attribution(
+            mechanism=name,
+            words=told[name][1],
+            nodes=told[name][0] or tuple(nodes[name]),
+            drift=part,
+            at="nodes",
+        )
         for name, part in parts.items()
     ]
     layers = [
@@ -70,6 +78,22 @@ def at_nodes(own: Sequence[Own], explanations: Sequence[Explanation]) -> Attribu
         for group in _groups(power, list(power))
     ]
     return Attributed(_worst(shares), layers, 1 - sum(parts.values()))
+
+
+def _told(explanations: Sequence[Explanation]) -> dict[str, tuple[tuple[str, ...], str]]:
+    """For each mechanism the nodes in which it counts, and what differs where it shows best."""
+    found: dict[str, list[tuple[float, str, str]]] = {}
+    for explanation in explanations:
+        for mechanism in explanation.mechanisms:
+            entry = (mechanism.closes, explanation.node, titled(mechanism))
+            found.setdefault(mechanism.mechanism, []).append(entry)
+    return {
+        name: (
+            tuple(node for closes, node, _ in entries if closes >= CLOSES),
+            max(entries, key=lambda entry: round(entry[0], 3))[2],
+        )
+        for name, entries in found.items()
+    }
 
 
 def _power(own: Sequence[Own]) -> dict[str, float]:
@@ -135,9 +159,16 @@ def attribute(
         return at_nodes(own, explanations)
     if _distance(start, drift.finals_b) == 0:
         return Attributed()
+    told = _told(explanations)
     parts, answered, left = _shared([turned[name] for name in names], answers, start, drift)
     shares = [
-        Attribution(mechanism=name, nodes=tuple(turned[name]), drift=part, answers=share)
+        Attribution(
+            mechanism=name,
+            words=told[name][1],
+            nodes=told[name][0] or tuple(turned[name]),
+            drift=part,
+            answers=share,
+        )
         for name, part, share in zip(names, parts, answered, strict=True)
     ]
     by_node: dict[str, list[Variation]] = {}
@@ -215,7 +246,8 @@ def with_variations(
                 mine = tables.setdefault(node, {})
                 table = mine.get(variation.part)
                 if table is None:
-                    table = Tables.of(basis, resolved.get(node)).table(variation.part)
+                    held = replace(Tables.of(basis, resolved.get(node)), halves=True)
+                    table = held.table(variation.part)
                 made = None if table is None else altered(table, dict(variation.changes))
                 if made is not None:
                     mine[variation.part] = made

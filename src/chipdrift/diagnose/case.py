@@ -45,6 +45,11 @@ class Case:
         """B's name."""
         return FLOAT if self.b is None else self.b.name
 
+    def by_chance(self, target: str) -> bool:
+        """Whether a target is known to round by chance: its answers depend on more than values."""
+        profile = self.profiles.get(target)
+        return profile is not None and profile.stochastic
+
     def cell(self, target: str) -> Cell | None:
         """The cell of a target under the case's scheme."""
         cells = self.run.matrix.cells
@@ -176,7 +181,7 @@ def _choose(
             cell = next(c for c in matrix.cells if (c.scheme, c.target) == (scheme, name))
             raise RunError(f"Cell {scheme} on {name} is {cell.status}: {cell.reason}")
     if against == FLOAT or len({t for _, t in ran}) < 2:
-        return *_worst(matrix, scheme, target), 1
+        return _worst(matrix, scheme, target)
     pairs = [
         p
         for p in matrix.pairs
@@ -201,8 +206,8 @@ def _closeness(pair: Pair) -> tuple[float, float, float]:
     return pair.agreement, pair.identical, -distance
 
 
-def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str, str, str]:
-    """The cell that agrees least with the float model."""
+def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str, str, str, int]:
+    """The cell that agrees least with the float model, and from how many it was taken."""
     cells = [
         c
         for c in matrix.cells
@@ -214,7 +219,7 @@ def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str,
     if not cells:
         raise RunError("No cell of this run answered under such a scheme: nothing to compare.")
     worst = min(cells, key=lambda c: c.agreement if c.agreement is not None else 1.0)
-    return worst.scheme, worst.target, FLOAT
+    return worst.scheme, worst.target, FLOAT, len(cells)
 
 
 def choose_samples(case: Case, wanted: int) -> tuple[list[int], str | None]:

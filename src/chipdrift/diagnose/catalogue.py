@@ -22,8 +22,8 @@ def catalogue(tables: Tables) -> Iterator[Variation]:
     """What might differ, by what the op's tables are for A."""
     if tables.rules is not None:
         yield from _integers()
-    elif tables.floats is not None:
-        yield from _floats()
+    elif tables.floats is not None or tables.halves:
+        yield from _floats(tables)
     else:
         yield from _inputs()
 
@@ -139,12 +139,15 @@ def narrowings() -> Iterator[Variation]:
 _SUMMED = (2, 4, 8, 16, 32, 64, 128, 256)
 
 
-def _floats() -> Iterator[Variation]:
+def _floats(tables: Tables) -> Iterator[Variation]:
     """What a unit for small floats might do: its range, then its precision and its order."""
-    for subnormals in ("flush", "keep"):
-        yield Variation("float16_range", "floats", (("subnormals", subnormals),))
-    for overflow in ("clamp", "infinity"):
-        yield Variation("float16_range", "floats", (("overflow", overflow),))
+    if tables.floats is not None:
+        for subnormals in ("flush", "keep"):
+            yield Variation("float16_range", "floats", (("subnormals", subnormals),))
+        for overflow in ("clamp", "infinity"):
+            yield Variation("float16_range", "floats", (("overflow", overflow),))
+    else:
+        yield Variation("float16_order", "floats", (("accumulate", 32),))
     for rounding in Rounding:
         if rounding is not Rounding.STOCHASTIC:
             yield Variation("float16_order", "floats", (("output", rounding),))

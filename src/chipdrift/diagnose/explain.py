@@ -253,11 +253,10 @@ def _listed(trial: Trial, tables: Tables) -> list[Variation]:
     listed: list[Variation] = []
     if trial.real.fuses:
         listed += fusions()
-    if tables.rules is not None or tables.floats is None:
-        listed.append(Variation("fallback", "fallback", (("ops", (piece.op,)),)))
+    listed.append(Variation("fallback", "fallback", (("ops", (piece.op,)),)))
     if trial.real.narrows:
         listed += narrowings()
-    if tables.rules is not None or tables.floats is not None:
+    if tables.rules is not None or tables.floats is not None or tables.halves:
         obeyed = {table for _, op in piece.nodes for table in tables_of(op)}
         idle = {*Rules.model_fields, *(() if "accumulator" in obeyed else ("weights",))} - obeyed
         listed += [v for v in catalogue(tables) if v.part not in idle]

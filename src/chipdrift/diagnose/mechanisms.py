@@ -89,12 +89,17 @@ MORE_BITS = frozenset(
 )
 
 
+# A node in which a mechanism closes less of the difference is cleared of it: two turned rules
+# change a few integers in a thousand by the order in which they are turned.
+CLOSES = 0.02
+
+
 @dataclass(frozen=True)
 class Tables:
     """The tables of a profile as they hold for one op.
 
-    ``rules`` is None where it does not run in integers, ``floats`` where it is no product of small
-    floats.
+    ``rules`` is None where it does not run in integers, ``floats`` where no rules for small floats
+    hold; ``halves``: it is a product of float16, for which there may be some.
     """
 
     rules: Rules | None
@@ -102,6 +107,7 @@ class Tables:
     fusion: Fusion
     floats: SmallFloat | None
     input: Input
+    halves: bool = False
 
     @classmethod
     def of(cls, profile: Profile, rules: Rules | None = None) -> Tables:
@@ -109,7 +115,9 @@ class Tables:
         return cls(rules, profile.weights, profile.fusion, profile.floats, profile.input)
 
     def table(self, part: str) -> Record | None:
-        """The table called ``part``; None where there is none."""
+        """The table called ``part``, or one to begin with; None where it could not act."""
+        if part == "floats" and self.floats is None:
+            return SmallFloat() if self.halves else None
         if part not in Rules.model_fields:
             found: Record | None = getattr(self, part, None)
             return found
@@ -159,7 +167,8 @@ class Variation:
         where nothing changes, or the rules would contradict each other.
         """
         changed = self.changed(tables)
-        if changed is None or changed == tables.table(self.part):
+        held = tables.floats if self.part == "floats" else tables.table(self.part)
+        if changed is None or changed == held:
             return None
         if self.part not in Override.model_fields:
             return profile.model_copy(update={self.part: changed}), tables
@@ -217,15 +226,21 @@ def _without_order(given: dict[str, Any], changes: dict[str, Any]) -> None:
 def between(a: Tables, b: Tables) -> list[Variation]:
     """The mechanisms in which two ops' tables differ, each with all its rules turned to ``b``'s."""
     found = []
+    if a.halves and a.floats is None and b.floats is not None:
+        theirs = {name: getattr(b.floats, name) for name in type(b.floats).model_fields}
+        fields = type(b.floats).model_fields
+        turned = {n: v for n, v in theirs.items() if v != fields[n].default}
+        turned = turned or {"accumulate": b.floats.accumulate}
+        found.append(Variation("float16_order", "floats", tuple(turned.items())))
     for mechanism, parts in _GROUPS.items():
         for part, names in parts.items():
-            mine, theirs = a.table(part), b.table(part)
-            if mine is None or theirs is None:
+            mine, other = a.table(part), b.table(part)
+            if mine is None or other is None or (part == "floats" and None in (a.floats, b.floats)):
                 continue
             changes = tuple(
-                (name, getattr(theirs, name))
+                (name, getattr(other, name))
                 for name in names
-                if getattr(mine, name) != getattr(theirs, name)
+                if getattr(mine, name) != getattr(other, name)
             )
             if changes:
                 found.append(Variation(mechanism, part, changes))

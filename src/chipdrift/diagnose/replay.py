@@ -13,6 +13,8 @@ from chipdrift.errors import ModelError
 from chipdrift.graph import Piece, cut_pieces
 from chipdrift.graph.program import parse_program
 from chipdrift.numerics.profile import Profile
+from chipdrift.numerics.smallfloat import SmallFloat
+from chipdrift.targets.sim.halves import takes
 from chipdrift.targets.sim.plan import FloatUnit, IntegerUnit, make_plan
 from chipdrift.targets.sim.session import SimSession
 
@@ -71,6 +73,7 @@ class Replay:
             fusion=profile.fusion_for(behind.op, behind.name),
             floats=unit.small if isinstance(unit, FloatUnit) else None,
             input=profile.input,
+            halves=takes(unit.step, self._program, SmallFloat()) is None,
         )
 
     def _unit(self, profile: Profile) -> IntegerUnit | FloatUnit | None:

@@ -16,13 +16,15 @@ import numpy as np
 from chipdrift.diagnose.attribute import Attributed
 from chipdrift.diagnose.case import FLOAT, Case, choose_samples, make_case
 from chipdrift.diagnose.checks import all_checks
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.drift import Alone, Feed, measure_own
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.experiments import explain_pieces
 from chipdrift.diagnose.explorer import write_node_data
 from chipdrift.diagnose.files import check_writable, write_diagnosis
 from chipdrift.diagnose.floating import own_against_float
-from chipdrift.diagnose.together import rejoin
+from chipdrift.diagnose.remedies import NONE_NEEDED, harmless
+from chipdrift.diagnose.together import Joined, rejoin
 from chipdrift.diagnose.verdict import give_verdict
 from chipdrift.diagnose.watch import Watching, watch
 from chipdrift.findings import Diagnosis, Explanation, Finding, Own, Side
@@ -123,18 +125,28 @@ def look(exam: Exam) -> tuple[Finding, ...]:
     return tuple(sorted(found, key=_rank))
 
 
-# What says that A and B differ. Where no loss is seen on either, that is worth a note.
+# What says that A and B differ. Where that costs nothing, it is worth a note.
 _OF_A_DIFFERENCE = frozenset(
     {"mechanism", "unexplained", "dropped-bits", "biased-rounding", "computed-together"}
 )
+# In place of NONE_NEEDED where something is lost, or may be.
+_NOT_HERE = "none is needed here: what both lose is the quantization's"
+_TOO_SMALL = "none is needed for this"
 
 
 def _weighed(finding: Finding, exam: Exam) -> Finding:
-    """A warning of a difference that costs nothing, as far as the samples carry, is a note."""
-    harmless = exam.diagnosis.verdict.cause == "neither" and finding.severity == "warning"
-    if harmless and finding.check in _OF_A_DIFFERENCE:
-        return finding.model_copy(update={"severity": "note"})
-    return finding
+    """A warning of a difference that costs nothing, as far as the samples carry, is a note.
+
+    That nothing is needed for accuracy is said only where no loss is shown nor likely.
+    """
+    cause = exam.diagnosis.verdict.cause
+    update = {}
+    if harmless(exam) and finding.check in _OF_A_DIFFERENCE and finding.severity == "warning":
+        update["severity"] = "note"
+    if cause != "neither":
+        shared = cause == "quantization"
+        update["fix"] = finding.fix.replace(NONE_NEEDED, _NOT_HERE if shared else _TOO_SMALL)
+    return finding.model_copy(update=update)
 
 
 def _with_command(finding: Finding, exam: Exam) -> Finding:
@@ -187,7 +199,9 @@ def _look(
         return _Seen(seen, own_against_float(anatomy, drift, feeds, on_a))
     tell("every node alone, on the same integers")
     own, made_a, made_b = measure_own(anatomy, drift, feeds, on_a, on_b)
-    own, joined = rejoin(anatomy, drift, own, feeds, on_a, on_b)
+    joined: dict[str, Joined] = {}
+    if not case.by_chance(case.a.name) and not case.by_chance(case.b_name):
+        own, joined = rejoin(anatomy, drift, own, feeds, on_a, on_b)
     explained = explain_pieces(
         case, anatomy, drift, own, feeds, (on_a, on_b), (made_a, made_b), joined, tell
     )
@@ -223,8 +237,23 @@ def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:
         unexplained=seen.attributed.unexplained,
         verdict=give_verdict(case),
         findings=(),
-        notes=tuple(seen.watched.notes),
+        notes=(*seen.watched.notes, *_stand_ins(case, seen.explanations)),
     )
+
+
+def _stand_ins(case: Case, explanations: Sequence[Explanation]) -> list[str]:
+    """Where A's own profile does not give A's answers, and another stands in for it."""
+    known = case.profiles.get(case.a.name)
+    if known is None:
+        return []
+    others = [e for e in explanations if e.mechanisms and e.basis != known.name]
+    if not others:
+        return []
+    names = ", ".join(dict.fromkeys(e.basis for e in others))
+    return [
+        f"the profile {known.name} does not give what {case.a.name} answers in "
+        f"{counted(len(others), 'node')}, {others[0].node} first: there {names} stands in for it"
+    ]
 
 
 def _first_own(own: Sequence[Own]) -> str | None:

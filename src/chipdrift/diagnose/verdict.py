@@ -5,37 +5,34 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from chipdrift.diagnose.case import FLOAT, Case
 from chipdrift.diagnose.counts import agreeing, counted
-from chipdrift.errors import ChipdriftError
+from chipdrift.diagnose.tested import Difference, against_float, between
 from chipdrift.findings import Cause, Verdict
-from chipdrift.matrix import cell_outputs
-from chipdrift.metrics import Outputs, compare, get_metric
-from chipdrift.records import Cell, Matrix
+from chipdrift.records import Cell
 
-Array = np.ndarray[Any, Any]
-_SIGNIFICANT = 0.05
 # Under so many samples no cause is named: one sample is more than three points.
 _FEW = 30
+_MORE = "more samples decide"
 
 
 def give_verdict(case: Case) -> Verdict:
     """The quantization's loss is what A and B share, the chip's is what parts them.
 
-    A loss is called so only where the paired test of the matrix (corrected for all its cells), or
-    of A against B (corrected for the pairs it was chosen from), carries it.
+    A loss is called shown only where the paired test carries it, and "neither" only where nothing
+    points to one: what lies between is likely, and said to be so. What the run measured besides A
+    and B does not matter.
     """
-    matrix = case.run.matrix
-    cells = [cell for name in _names(case) if (cell := case.cell(name)) is not None]
-    losses = [_loss(case, cell) for cell in cells]
+    metric = case.run.matrix.metric
+    names = [case.a.name] if case.b_name == FLOAT else [case.a.name, case.b_name]
+    cells = [cell for name in names if (cell := case.cell(name)) is not None]
+    sides = [side for name in names if (side := against_float(case, name)) is not None]
     count = min((cell.samples for cell in cells), default=0)
-    common: dict[str, Any] = {"metric": matrix.metric.name, "samples": count}
-    if matrix.metric.against_baseline or any(loss is None for loss in losses) or not losses:
+    common: dict[str, Any] = {"metric": metric.name, "samples": count}
+    if metric.against_baseline or len(sides) < len(names):
         return Verdict(
             cause="unknown",
-            words=f"{matrix.metric.name} compares with the float model's own outputs: it tells how "
+            words=f"{metric.name} compares with the float model's own outputs: it tells how "
             "far they are, not whether anything is lost. Give labels and their metric.",
             **common,
         )
@@ -48,169 +45,98 @@ def give_verdict(case: Case) -> Verdict:
             **common,
         )
     if case.b is None:
-        return _alone(cells[0], count, common)
-    compared = _compared(case)
-    if compared is None:
+        return _alone(sides[0], common)
+    apart = between(case)
+    if apart is None:
         return Verdict(
             cause="unknown", words="the metric cannot compare A with B on this data.", **common
         )
-    return _judged(case, cells, compared, common)
-
-
-def _judged(
-    case: Case,
-    cells: Sequence[Cell],
-    compared: tuple[float | None, float | None, float],
-    common: dict[str, Any],
-) -> Verdict:
-    """The verdict on two cells by the tests of each against the float model, and of the two."""
-    matrix, count = case.run.matrix, common["samples"]
-    losses = [_loss(case, cell) or 0.0 for cell in cells]
-    quantization, chip = min(losses), abs(losses[0] - losses[1])
-    low, high, p_value = compared
-    p_value = min(1.0, p_value * case.among)
-    parted = p_value < _SIGNIFICANT
-    lost = [_lost(cell, loss) for cell, loss in zip(cells, losses, strict=True)]
-    worse, better = (0, 1) if losses[0] > losses[1] else (1, 0)
-    seen = "; ".join(_seen(matrix, cell) for cell in cells)
-    tested = f"p = {p_value:.2g}" + (
-        f", corrected for the {case.among} pairs it was chosen from" if case.among > 1 else ""
+    cause, words = _judged(sides, apart)
+    return Verdict(
+        cause=cause,
+        words=f"{words}{_stand_ins(cells)}.",
+        quantization=min(side.loss for side in sides),
+        chip=abs(sides[0].loss - sides[1].loss),
+        p_value=apart.corrected,
+        **common,
     )
-    between = "" if low is None or high is None else f"95 % interval {_span(low, high)}"
-    differ = f"{cells[worse].target} loses {_points(chip)} more than the other ({tested})"
-    cause: Cause
-    if all(lost) and parted:
-        share = quantization / (quantization + chip)
-        cause = "both"
-        words = (
-            f"quantization costs {_points(quantization)} on both; {differ}: "
-            f"{100 * share:.0f} % is the quantization, the rest the chip"
+
+
+def _judged(sides: Sequence[Difference], apart: Difference) -> tuple[Cause, str]:
+    """Cause and words for two targets: each against the float model, and one against the other."""
+    worse, better = sorted(sides, key=lambda side: -side.loss)
+    shared, more = better.loss, worse.loss - better.loss
+    seen = f"Seen: {'; '.join(side.words for side in sides)}"
+    states = {side.lost for side in sides}
+    differ = f"{worse.first} loses {_points(more)} more than {better.first} ({apart.words})"
+    if states == {"shown"}:
+        both = f"quantization costs {_points(shared)} on both"
+        if apart.state == "shown":
+            share = 100 * shared / (shared + more)
+            told = f"{share:.0f} % is the quantization, the rest the chip"
+            return "both", f"{both}; {differ}: {told}. {seen}"
+        if apart.state == "likely":
+            told = "which is likely, not proven"
+            return "unknown", f"{both}; {differ}, {told}: {_MORE}. {seen}"
+        told = f"A difference between the two is not shown ({apart.words})"
+        return "quantization", f"{both}: it is the quantization. {told}. {seen}"
+    if apart.state == "shown":
+        rest = "what both lose is within chance: it is the chip"
+        if better.lost != "not seen":
+            rest = (
+                "that is the chip. That both lose to the quantization, too, is likely, not "
+                f"proven: {_MORE}"
+            )
+        return "chip", f"{differ}; {rest}. {seen}"
+    if "shown" in states:
+        loser, other = sorted(sides, key=lambda side: side.lost != "shown")
+        likely = "is likely, not proven" if apart.state == "likely" else "is not shown"
+        return "unknown", (
+            f"{loser.first} loses against the float model ({loser.evidence}); whether "
+            f"{other.first} loses less {likely} ({apart.words}), so it may be the quantization or "
+            f"the chip: {_MORE}. {seen}"
         )
-    elif all(lost):
-        cause = "quantization"
-        words = (
-            f"quantization costs {_points(quantization)} on both: it is the quantization. A "
-            f"difference between the two is not shown ({between or tested})"
+    if "likely" in states:
+        losers = " and ".join(side.first for side in sides if side.lost == "likely")
+        return "unknown", (
+            f"a loss on {losers} is likely, not proven: {_MORE}. {seen}; the difference between "
+            f"the two: {apart.words}"
         )
-    elif parted:
-        cause = "chip"
-        words = f"{differ}; what both lose is within chance: it is the chip"
-    elif any(lost):
-        cause = "unknown"
-        words = (
-            f"{cells[worse].target} loses against the float model (p = "
-            f"{_p_holm(cells[worse])}, corrected for all cells of the run); whether "
-            f"{cells[better].target} loses less is not shown ({between or tested}), so it may be "
-            f"the quantization or the chip. Seen: {seen}"
-        )
+    if apart.state == "likely":
+        return "unknown", f"{differ}, which is likely, not proven: {_MORE}. {seen}"
+    return "neither", (
+        f"no loss that {counted(apart.samples, 'sample')} carry, on either. {seen}; the "
+        f"difference between the two: {apart.words}"
+    )
+
+
+def _alone(side: Difference, common: dict[str, Any]) -> Verdict:
+    """A alone against the float model: a loss is the quantization's or the chip's."""
+    other = "Set it against another target to tell the quantization from the chip"
+    cause: Cause = "unknown"
+    if side.lost == "shown":
+        words = f"{side.first} is {_points(side.loss)} worse than the float model. {other}"
+    elif side.lost == "likely":
+        words = f"a loss on {side.first} is likely, not proven: {_MORE}. {other}"
     else:
         cause = "neither"
-        words = (
-            f"no loss that {counted(count, 'sample')} carry, on either. Seen: {seen}; the "
-            f"difference between the two: {between or tested}"
-        )
-    words += "".join(
+        words = f"no loss that {counted(common['samples'], 'sample')} carry"
+    return Verdict(
+        cause=cause,
+        words=f"{words}. Seen: {side.words}.",
+        quantization=side.loss,
+        p_value=side.corrected,
+        **common,
+    )
+
+
+def _stand_ins(cells: Sequence[Cell]) -> str:
+    return "".join(
         f". {cell.target} ran {counted(cell.audited or 0, 'sample')} itself: beyond them "
         f"{cell.copied_from}, which answered alike on those, stands in"
         for cell in cells
         if cell.copied_from is not None
     )
-    return Verdict(
-        cause=cause,
-        words=words + ".",
-        quantization=quantization,
-        chip=chip,
-        p_value=p_value,
-        **common,
-    )
-
-
-def _alone(cell: Cell, count: int, common: dict[str, Any]) -> Verdict:
-    """A alone against the float model: a loss is the quantization's or the chip's."""
-    assert cell.delta is not None
-    change = cell.delta.value
-    span = (
-        ""
-        if cell.delta.low is None
-        else f", 95 % interval {_span(cell.delta.low, cell.delta.high)}"
-    )
-    tested = f"p = {cell.delta.p_holm:.2g}, corrected for all cells of the run"
-    if cell.delta.significant:
-        words = (
-            f"{cell.target} is {_points(abs(change))} {'below' if change < 0 else 'above'} the "
-            f"float model ({tested}{span}). Set it against another target to tell the quantization "
-            "from the chip."
-        )
-    else:
-        words = (
-            f"no difference from the float model that {counted(count, 'sample')} carry (seen: "
-            f"{_signed(change)}{span})."
-        )
-    return Verdict(
-        cause="unknown" if cell.delta.significant else "neither",
-        words=words,
-        quantization=-change,
-        p_value=cell.delta.p_holm,
-        **common,
-    )
-
-
-def _lost(cell: Cell, loss: float) -> bool:
-    return cell.delta is not None and cell.delta.significant and loss > 0
-
-
-def _seen(matrix: Matrix, cell: Cell) -> str:
-    """A cell's difference from the float model, with its interval."""
-    assert cell.delta is not None
-    span = "" if cell.delta.low is None else f" ({_span(cell.delta.low, cell.delta.high)})"
-    return f"{cell.target} {_signed(cell.delta.value)}{span}"
-
-
-def _p_holm(cell: Cell) -> str:
-    return "unknown" if cell.delta is None else f"{cell.delta.p_holm:.2g}"
-
-
-def _names(case: Case) -> list[str]:
-    return [case.a.name] if case.b_name == FLOAT else [case.a.name, case.b_name]
-
-
-def _loss(case: Case, cell: Cell) -> float | None:
-    """How much worse than the float model, positive for worse."""
-    if cell.delta is None:
-        return None
-    return -cell.delta.value if case.run.matrix.metric.higher_is_better else cell.delta.value
-
-
-def _compared(case: Case) -> tuple[float | None, float | None, float] | None:
-    """The interval of A's metric less B's, and the paired test's p."""
-    matrix, samples = case.run.matrix, case.run.samples
-    try:
-        a, b = (
-            Outputs(
-                arrays=cell_outputs(case.run.folder, case.scheme, name)[0],
-                primary=matrix.metric.output,
-                labels=samples.labels,
-                extras=samples.extras,
-            )
-            for name in _names(case)
-        )
-        found = compare(get_metric(matrix.metric.name), a, b)
-    except ChipdriftError:
-        return None
-    return found.low, found.high, found.p_value
-
-
-def _signed(value: float) -> str:
-    return f"{100 * value:+.2f} points" if abs(value) <= 1 else f"{value:+.3g}"
-
-
-def _span(low: float, high: float | None) -> str:
-    """An interval of differences."""
-    if high is None:
-        return f"from {_signed(low)}"
-    if max(abs(low), abs(high)) <= 1:
-        return f"{100 * low:+.2f} to {100 * high:+.2f} points"
-    return f"{low:+.3g} to {high:+.3g}"
 
 
 def _points(value: float) -> str:

@@ -33,12 +33,16 @@ def said(variation: Variation, tables: Tables) -> tuple[str, str]:
     brackets where it has one: see :func:`clause`.
     """
     if variation.part == "fallback":
+        if tables.floats is not None:
+            return "computes it by rules of its own", "computes it as onnxruntime's CPU does"
         return "computes it in integers", "computes it in float"
     before = tables.table(variation.part)
     after = variation.changed(tables)
     words = _WORDS.get((variation.mechanism, variation.part))
     if before is not None and after is not None and words is not None:
         spoken = words(before), words(after)
+        if variation.part == "floats" and tables.floats is None:
+            spoken = "sums float16 as onnxruntime's CPU does", words(after)
         if spoken[0] != spoken[1]:
             return spoken
     names = [name for name, value in variation.changes if getattr(before, name, None) != value] or [
@@ -59,6 +63,8 @@ def titled(mechanism: Mechanism) -> str:
         if a.partition(_REST)[0] == b.partition(_REST)[0]:
             return "low accumulator bits rounded otherwise"
         return "other low accumulator bits dropped before scaling"
+    if mechanism.mechanism == "block_scales" and "collapse" not in mechanism.rule:
+        return "the weights in another format"
     if mechanism.rule == "requantize.bias_rounding":
         return "another rounding of the bias"
     if mechanism.mechanism == "bias_and_zero_point" and ", " in a and ", " in b:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import onnx
+from google.protobuf.message import DecodeError
+
+from chipdrift.errors import ModelError
 
 # What optimizers and converters put around a node they replace.
 _WRAPPERS = frozenset({"Cast", "Reshape"})
@@ -47,6 +50,24 @@ def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, 
             found = [node.name]
         traced[node.name] = tuple(reversed(found))
     return traced
+
+
+def trace_heirs(source: bytes, derived: bytes) -> dict[str, tuple[str, tuple[str, ...]]]:
+    """What became of each named node of ``source`` (both serialized; weights are not read).
+
+    A node's heir is the node of ``derived`` that stands for it, given with all that it stands for;
+    ("", ()) where none does. Raises ModelError where one of the two is no model.
+    """
+    try:
+        first, second = (onnx.load_from_string(data) for data in (source, derived))
+    except DecodeError as error:
+        raise ModelError(f"A model of the run cannot be read: {error}") from error
+    found: dict[str, tuple[str, tuple[str, ...]]] = {
+        node.name: ("", ()) for node in first.graph.node if node.name
+    }
+    for node, origins in trace_nodes(first, second).items():
+        found.update({name: (node, origins) for name in origins if not found[name][0]})
+    return found
 
 
 def _outermost(tensor: str, wrapped: dict[str, str]) -> str:

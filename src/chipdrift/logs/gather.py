@@ -38,6 +38,13 @@ _CHIP_FIELDS = {
 }
 
 
+# JSON's escape of a high surrogate without its low one, or of a low one alone.
+_HALF_PAIR = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}(?!\\u[dD][c-fC-F])"
+    rb"|(?<!\\u[dD][89abAB][0-9a-fA-F]{2})\\u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
+
+
 @dataclass
 class Times:
     """The sum and the extremes of one name's times."""
@@ -326,7 +333,8 @@ class Gathered:
 
     def _event(self, form: Form, match: Match, _: Session, line: int, __: str) -> None:
         try:
-            event: dict[str, Any] = json.loads(match["event"])
+            # Half a surrogate pair is no character, and nothing could be written with it.
+            event: dict[str, Any] = json.loads(_HALF_PAIR.sub(rb"\\ufffd", match["event"]))
             name, duration = str(event["name"]), float(event["dur"])
             said = event.get("args") or {}
             kind = event["cat"]

@@ -32,22 +32,30 @@ _NO_FP16 = "doesn't support FP16"
 def chips_said(lines: Sequence[ChipLine], chips: Mapping[int, str]) -> list[str]:
     """Each chip in words; ``chips`` names QNN's numbers (36: ``SM8450``)."""
     said = []
-    others = [chip for chip in lines if chip.field in ("soc", "soc_model")]
-    names = {chip.value for chip in others} | {
-        chips.get(int(chip.value), "") for chip in others if chip.field == "soc_model"
-    }
+    chosen = any(chip.field in ("soc", "soc_model") for chip in lines)
     for field, words in _CHIP.items():
         for chip in lines:
             if chip.field != field:
                 continue
-            known = chips.get(int(chip.value)) if field == "soc_model" else None
-            if field == "detected" and chip.value in names:
+            if field == "detected" and chosen:  # the simulator's default: see stand_ins
                 continue
-            if field == "detected":
-                chosen = "the simulator's default chip, before another was chosen"
-                known = chosen if others else "detected"
+            known = "detected" if field == "detected" else _named(chip, chips)
             said.append(f"{words.format(chip.value)}{f' ({known})' if known else ''}")
     return said
+
+
+def stand_ins(lines: Sequence[ChipLine], chips: Mapping[int, str]) -> list[str]:
+    """The simulator's default chips, which stood there before the one at hand was chosen."""
+    chosen = [chip for chip in lines if chip.field in ("soc", "soc_model")]
+    if not chosen:
+        return []
+    named = {chip.value for chip in chosen} | {_named(chip, chips) for chip in chosen}
+    found = [chip.value for chip in lines if chip.field == "detected"]
+    return [value for value in found if value not in named]
+
+
+def _named(chip: ChipLine, chips: Mapping[int, str]) -> str | None:
+    return chips.get(int(chip.value)) if chip.field == "soc_model" else None
 
 
 def print_failures(page: Page, findings: LogFindings) -> None:
@@ -107,18 +115,25 @@ def _nothing(findings: LogFindings) -> Iterator[str]:
             continue
         known = [share.nodes for share in taken if share.nodes is not None]
         which = f", in session {number} of {len(sessions)}" if len(sessions) > 1 else ""
-        yield _all_on_cpu(sum(known), min(share.line for share in taken)) + which
+        line = min(share.line for share in taken)
+        yield _all_on_cpu(sum(known), line, with_conversions(findings)) + which
     places = findings.placements
     if sessions or any(place.processor != "cpu" for place in places):
         return
     names = {place.node for place in places if place.node and place.op not in CONVERSIONS}
     if names and all(taken.processor == "cpu" for taken in findings.delegations):
-        yield _all_on_cpu(len(names), min(place.line for place in places))
+        yield _all_on_cpu(len(names), min(place.line for place in places), False)
 
 
-def _all_on_cpu(nodes: int, line: int) -> str:
+def _all_on_cpu(nodes: int, line: int, conversions: bool) -> str:
     many = "the 1 node is" if nodes == 1 else f"all {nodes:,} nodes" if nodes else "all nodes"
-    return f"Nothing ran on an NPU: {many} on the CPU (line {line:,})"
+    how = ", any conversions counted" if conversions and nodes > 1 else ""
+    return f"Nothing ran on an NPU: {many} on the CPU{how} (line {line:,})"
+
+
+def with_conversions(findings: LogFindings) -> bool:
+    """Whether a session's count may hold Quantize and Dequantize nodes: the log names no node."""
+    return not any(place.node for place in findings.placements)
 
 
 def _shortfalls(findings: LogFindings) -> Iterator[str]:

@@ -36,6 +36,8 @@ _PACKED = {
     b"\x28\xb5\x2f\xfd": ("zstd", "unzstd"),
     b"7z\xbc\xaf": ("7-Zip", "7z x"),
 }
+# zero, full, random and urandom.
+_ENDLESS = frozenset({(1, 5), (1, 7), (1, 8), (1, 9)})
 _GZIP = b"\x1f\x8b"
 _PIECE = 1 << 16
 _MARKS = ((codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
@@ -76,6 +78,8 @@ def _chunks(source: Iterator[bytes], name: str, note: Note) -> Iterator[bytes]:
 def _opened(path: Path) -> Iterator[bytes]:
     if path.is_dir():
         raise LogError(f"Log {path}: this is a folder. Give the path of one log file.")
+    if path.is_char_device() and _device(path) in _ENDLESS:
+        raise LogError(f"Log {path}: this device never ends. Give the path of one log file.")
     try:
         file, head = _pipe(path) if path.is_fifo() else (path.open("rb"), b"")
         with file:
@@ -84,6 +88,11 @@ def _opened(path: Path) -> Iterator[bytes]:
         raise LogError(f"Log {path}: no such file. Give the path of a log file.") from None
     except OSError as error:
         raise LogError(f"Log {path}: it cannot be read ({error.strerror}).") from error
+
+
+def _device(path: Path) -> tuple[int, int]:
+    number = path.stat().st_rdev
+    return os.major(number), os.minor(number)
 
 
 def _pipe(path: Path) -> tuple[BinaryIO, bytes]:

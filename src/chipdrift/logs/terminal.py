@@ -15,6 +15,8 @@ from chipdrift.logs.headline import (
     print_failures,
     print_fallbacks,
     print_sessions,
+    stand_ins,
+    with_conversions,
 )
 from chipdrift.logs.page import ROWS, Page, counted, listed
 from chipdrift.logs.session import CONVERSIONS
@@ -49,6 +51,11 @@ def _head(page: Page, findings: LogFindings, chips: Mapping[int, str]) -> None:
     said = chips_said(findings.chips, chips)
     if said:
         page.say(f"Chip: {listed(said, 8)}")
+    before = stand_ins(findings.chips, chips)
+    if before:
+        page.say(
+            f"The simulator's default, {listed(before, 4)}, stood there until that was chosen."
+        )
     if findings.versions:
         versions = [f"{entry.what} {entry.version}" for entry in findings.versions]
         page.say(f"Versions: {listed(versions, 8)}")
@@ -116,7 +123,7 @@ def _placement(page: Page, findings: LogFindings) -> None:
         for name, ops in devices.items()
     ]
     rows += [
-        _delegation(taken)
+        _delegation(taken, with_conversions(findings))
         for taken in findings.delegations
         # A session that counts its nodes only has none among the names.
         if taken.provider not in counts or taken.nodes == taken.total is not None
@@ -131,13 +138,17 @@ def _placement(page: Page, findings: LogFindings) -> None:
     page.rows(rows)
 
 
-def _delegation(taken: Delegation) -> tuple[str, str]:
+def _delegation(taken: Delegation, conversions: bool) -> tuple[str, str]:
     of = f"of {taken.total} " if taken.total is not None else ""
     nodes = "?" if taken.nodes is None else f"{taken.nodes}"
     parts = f" in {counted(taken.partitions, 'partition')}" if taken.partitions else ""
     kind = "" if taken.processor == "unknown" else f", {taken.processor.upper()}"
     noun = _noun(taken.nodes if taken.total is None else taken.total, "node")
-    return nodes, f"{of}{noun} with {taken.provider}{kind}{parts} (line {taken.line:,})"
+    # onnxruntime counts Quantize and Dequantize as any other node.
+    among = ""
+    if conversions and taken.provider.endswith("ExecutionProvider") and (taken.nodes or 0) > 1:
+        among = ", any conversions counted"
+    return nodes, f"{of}{noun} with {taken.provider}{kind}{parts}{among} (line {taken.line:,})"
 
 
 def _noun(count: int | None, what: str) -> str:
@@ -236,8 +247,8 @@ def _unread(page: Page, findings: LogFindings) -> None:
         them = "them" if shown == findings.unknown_shapes else f"{shown} of them"
         have = "has" if findings.unknown_lines == 1 else "have"
         page.section(
-            f"{counted(findings.unknown_lines, 'line')} of {own:,} {have} a form that chipdrift "
-            f"does not know ({kinds}; --json shows {them})",
+            f"{findings.unknown_lines:,} of the {counted(own, 'line')} that these sources wrote "
+            f"{have} a form that chipdrift does not know ({kinds}; --json shows {them})",
             "dim",
         )
         bad = [form for form in findings.unknown if _is_bad(form)]
@@ -251,6 +262,9 @@ def _unread(page: Page, findings: LogFindings) -> None:
             page.say(f"and {counted(len(bad) - _SHOWN, 'more form')}", "dim", indent=2)
     if findings.foreign:
         page.say(f"{counted(findings.foreign, 'line')} of none of these sources", "dim")
+    blank = findings.lines - findings.read - findings.unknown_lines - findings.foreign
+    if blank > 0 and findings.unknown_lines:
+        page.say(f"{counted(blank, 'empty line')}", "dim")
     for damage in findings.damage:
         near = f" (near line {damage.line:,})" if damage.line else ""
         page.say(f"Damaged: {damage.what}, {damage.count:,} x{near}", "yellow")

@@ -320,7 +320,7 @@ class Override(Record):
     nodes: tuple[str, ...] | None = None
     activation: Literal[8, 16] | None = None
     kernel: Kernel | None = None
-    least_scale: float | None = Field(default=None, gt=0)
+    least_scale: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     accumulator: Accumulator | None = None
     requantize: Requantize | None = None
     elementwise: Elementwise | None = None
@@ -429,6 +429,15 @@ class Profile(Record):
         """
         chosen = (o for o in self.rule if o.selects(op, activation, kernel, node, least_scale))
         return self._merged(list(chosen))
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether some rule rounds by chance."""
+        tables: list[Input | Requantize | Elementwise | None]
+        tables = [self.input, self.requantize, self.elementwise]
+        for rule in self.rule:
+            tables += [rule.requantize, rule.elementwise]
+        return any(t is not None and t.rounding is Rounding.STOCHASTIC for t in tables)
 
     def attention_rules(self, activation: int, node: str) -> Rules:
         """The rules of the Softmax ``node`` of an attention (N74)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
 from chipdrift.findings import Activation, Diagnosis, Distance, Own
@@ -15,6 +15,7 @@ _ROWS = 24
 # An op's name is still to be told with so many characters.
 _SHORTEST = 7
 _NOT_RUN = "not run"
+_BESIDE = "+"
 
 
 @final
@@ -56,7 +57,7 @@ def print_drift(diagnosis: Diagnosis, say: Speaker) -> None:
         cells = [column.cells[row] for column in columns]
         table.add_row(Text(folded(name, node)), Text(shortened(kind, op)), *cells)
     say.console.print(table)
-    say.line(_legend(diagnosis, shown), style="dim")
+    say.line(_legend(diagnosis, shown, own), style="dim")
     for words in _not_run(shown, own):
         say.line(words, hang=2)
     left = len(diagnosis.activations) - len(shown)
@@ -76,7 +77,10 @@ def _columns(
         )
     columns.append(_Column("max", [_largest(d) for d in far]))
     columns.append(_Column("SQNR", [_noise(d) for d in far]))
-    shares = [_NOT_RUN if d is None else percent(d.differing) for d in alone]
+    shares = [
+        _NOT_RUN if d is None else percent(d.differing) + _BESIDE * bool(own[a.tensor].together)
+        for a, d in zip(shown, alone, strict=True)
+    ]
     columns.append(_Column("own", shares))
     if diagnosis.b.target == FLOAT:
         noises = ["" if d is None else _noise(d) for d in alone]
@@ -108,7 +112,7 @@ def _widths(names: Sequence[str], ops: Sequence[str], room: int) -> tuple[int, i
     return max(12, room - op), op
 
 
-def _legend(diagnosis: Diagnosis, shown: Sequence[Activation]) -> str:
+def _legend(diagnosis: Diagnosis, shown: Sequence[Activation], own: Mapping[str, Own]) -> str:
     steps = any(a.distance.max_lsb is not None for a in shown)
     how = (
         "differs, mean, max: share of values that are not equal and by how many steps of the "
@@ -124,11 +128,13 @@ def _legend(diagnosis: Diagnosis, shown: Sequence[Activation]) -> str:
         if floating
         else ""
     )
+    joined = any(a.tensor in own and own[a.tensor].together for a in shown)
+    beside = f" {_BESIDE}: run with the nodes that it is computed together with." if joined else ""
     return (
         f"{how} SQNR: the power of A's signal over that of the difference; 40 dB is a difference "
         f"of 1 % of A's signal, so A and B exchanged give another figure. own: share of "
         f"{'integers' if steps and stepped(diagnosis) else 'values'} that differs when the node "
-        f"runs alone, its inputs {fed}{also}."
+        f"runs alone, its inputs {fed}{also}.{beside}"
     )
 
 

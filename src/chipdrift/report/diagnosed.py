@@ -16,6 +16,7 @@ from chipdrift.report.told import (
     commanded,
     layers_of,
     left_npu,
+    left_over,
     mechanisms_of,
     pair_of,
     where_from,
@@ -78,6 +79,9 @@ def _print_parts(diagnosis: Diagnosis, say: Speaker) -> None:
     for share, cause, nodes, _ in parts:
         where = f" ({counted(nodes, 'node')})" if nodes is not None else ""
         say.line(f"{share:>{wide}}  {cause}{where}", indent=2, hang=wide + 2)
+    left = left_over(diagnosis)
+    if left is not None:
+        say.line(left)
     layers = layers_of(diagnosis)
     if layers is not None:
         say.line(layers, hang=2)

@@ -12,15 +12,18 @@ from chipdrift.records import Matrix
 from chipdrift.report.curve import Chart, charts
 from chipdrift.report.figures import counted
 from chipdrift.report.finding import Finding as Sentence
+from chipdrift.report.finding import Kind
 from chipdrift.report.network import Network, network
 from chipdrift.report.told import (
     FLOAT,
     alike,
     at_the_output,
+    briefly,
     calm,
     commanded,
     layers_of,
     left_npu,
+    left_over,
     mechanisms_of,
     pair_of,
     stepped,
@@ -124,26 +127,28 @@ def _made(diagnosis: Diagnosis) -> datetime:
 
 
 def sentences(diagnoses: Sequence[Diagnosis]) -> list[Sentence]:
-    """What the head of the report says of them: a chip's loss first, each pair's worst finding."""
+    """What the head of the report says of them: a chip's loss first, verdict and worst finding."""
     found = []
     for diagnosis in shown(diagnoses)[:_SAID]:
         worst = diagnosis.findings[0] if diagnosis.findings else None
-        words = f"Diagnosed, {pair_of(diagnosis)}: "
-        if _is_chip(diagnosis):
-            words += f"{diagnosis.verdict.words.rstrip('.')}. Found: "
-        elif diagnosis.verdict.cause == "neither":
-            words += "no loss seen. " if worst is not None else "no loss seen; "
+        words = f"Diagnosed, {pair_of(diagnosis)}: {briefly(diagnosis)}. Found: "
         if worst is not None:
             more = len(diagnosis.findings) - 1
             words += worst.title.rstrip(".") + (
                 f", and {counted(more, 'more finding')}" if more else ""
             )
         else:
-            words += "identical to the bit" if alike(diagnosis) else "no finding"
+            words += "identical to the bit" if alike(diagnosis) else "nothing to mend"
         words += "."
-        serious = _is_chip(diagnosis) or (worst is not None and worst.severity == "error")
-        found.append(Sentence("caution" if serious else "note", words, "diagnosis"))
+        found.append(Sentence(_mark(diagnosis), words, "diagnosis"))
     return found
+
+
+def _mark(diagnosis: Diagnosis) -> Kind:
+    """By the worst of its findings and by its verdict: what asks for something is a caution."""
+    asks = any(finding.severity != "note" for finding in diagnosis.findings)
+    lost = diagnosis.verdict.cause in ("chip", "both", "quantization")
+    return "caution" if asks or lost else "note"
 
 
 def _is_chip(diagnosis: Diagnosis) -> bool:
@@ -178,7 +183,7 @@ def _case(matrix: Matrix, number: int, diagnosis: Diagnosis, older: Diagnosis | 
         where=tuple(filter(None, (where_they_part(diagnosis), at_the_output(diagnosis)))),
         parts=_parts(diagnosis),
         parts_of=where_from(diagnosis),
-        layers=layers_of(diagnosis),
+        layers=" ".join(filter(None, (left_over(diagnosis), layers_of(diagnosis)))) or None,
         findings=diagnosis.findings,
         same_command=tuple(commanded(diagnosis)),
         calm=calm(diagnosis),

@@ -41,6 +41,11 @@ def calm(diagnosis: Diagnosis) -> str | None:
     )
 
 
+def briefly(diagnosis: Diagnosis) -> str:
+    """The verdict's first sentence, without a full stop."""
+    return diagnosis.verdict.words.partition(". ")[0].rstrip(".")
+
+
 def commanded(diagnosis: Diagnosis) -> list[int | None]:
     """For each finding the number (from 1) of an earlier one with the same command, or None."""
     first: dict[str, int] = {}
@@ -62,7 +67,11 @@ def where_they_part(diagnosis: Diagnosis) -> str:
             f"values, quantized, as its inputs ({own})."
         )
     values = "integers" if stepped(diagnosis) else "values"
-    alone = f"run alone, fed with the same {values} on both ({own})"
+    first = next((o for o in diagnosis.own if o.node == diagnosis.first_op), None)
+    how = "run alone"
+    if first is not None and first.together:
+        how = f"run with {listing(list(first.together), 3)}, with which it is computed together,"
+    alone = f"{how} fed with the same {values} on both ({own})".replace("alone fed", "alone, fed")
     if diagnosis.first_layer is None:
         start = f"All activations of {samples} are identical; only the outputs differ"
     else:
@@ -115,13 +124,28 @@ def mechanisms_of(diagnosis: Diagnosis) -> list[tuple[str, str, int | None, floa
     The share that is unexplained comes last, its cause "unexplained", without nodes.
     """
     found: list[tuple[str, str, int | None, float]] = [
-        (part(a.drift), WORDS.get(a.mechanism, a.mechanism), len(a.nodes), a.drift)
+        (part(a.drift), a.words or WORDS.get(a.mechanism, a.mechanism), len(a.nodes), a.drift)
         for a in diagnosis.attributions
     ]
     if found and diagnosis.unexplained is not None:
         left = diagnosis.unexplained
         found.append((part(left), "unexplained", None, left))
     return found
+
+
+def left_over(diagnosis: Diagnosis) -> str | None:
+    """What shares below 0 mean, and where the rest arises where every node is explained."""
+    words = []
+    if any(a.drift < -0.005 for a in diagnosis.attributions):
+        words.append("A share below 0 takes away from what others make.")
+    left = diagnosis.unexplained or 0.0
+    known = all(e.unexplained < _LITTLE for e in diagnosis.explanations)
+    if left >= _MUCH and known and all(a.at == "output" for a in diagnosis.attributions):
+        words.append(
+            "Every node by itself is explained; the rest is where the engine, in the whole model, "
+            "is near A and not equal to it."
+        )
+    return " ".join(words) or None
 
 
 def where_from(diagnosis: Diagnosis) -> str:
@@ -144,6 +168,10 @@ def layers_of(diagnosis: Diagnosis) -> str | None:
         name = layer.nodes[0] if len(layer.nodes) == 1 else f"{len(layer.nodes)} others"
         words.append(f"{name} {part(layer.drift)}")
     return f"By layers: {', '.join(words)}."
+
+
+# Unexplained shares: of a node, and of the whole.
+_LITTLE, _MUCH = 0.02, 0.05
 
 
 def part(share: float) -> str:

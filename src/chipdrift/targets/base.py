@@ -27,8 +27,9 @@ class Target:
     ``runtime`` is the module that the worker imports; ``options`` go to its ``open_session``;
     ``versions`` are of all that decides an answer, and part of every result's address. Targets of
     the same ``family`` may give the same answers and are worth comparing; None means alone.
-    ``refuses`` maps a scheme's kind to the reason why it cannot be had here; ``cautions`` to what
-    must be said beside a result of that kind. ``description`` is a few words for people.
+    ``refuses`` maps a scheme's kind, or the type of its activations, to the reason why it cannot be
+    had here; ``cautions`` a kind to what must be said beside its results. ``description`` is a few
+    words for people.
     ``profile`` names the profile that comes with chipdrift, or the file of one, which is known to
     compute as this target does; "" where there is none. ``launcher`` stands before the worker's
     command line: an emulator and its options. ``packages`` are folders where the worker looks for

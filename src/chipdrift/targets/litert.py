@@ -66,7 +66,11 @@ def resolve(rest: str) -> Target:
             "machine": platform.machine(),
             "isa": " ".join(host_isa()) or "unknown",
         },
-        refuses={"float32": _INTEGERS_ONLY, "float16": _INTEGERS_ONLY},
+        refuses={
+            "float32": _INTEGERS_ONLY,
+            "float16": _INTEGERS_ONLY,
+            "uint16": "16-bit activations, which this writer does not write",
+        },
     )
 
 

@@ -227,6 +227,24 @@ def test_float16_by_another_range_or_order(
     assert {finding.check for finding in looked(exam, "mechanism")} == {"mechanism"}
 
 
+@pytest.mark.parametrize("known", [False, True])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("text", ["accumulate = 16\n", "accumulate = 32\n"])
+def test_float16_by_rules_against_the_cpu(
+    exam_of: Exams, tmp_path: Path, text: str, turned: bool, known: bool
+) -> None:
+    """One side says nothing of float16, so that onnxruntime's kernel computes it."""
+    rng = np.random.default_rng(8)
+    feeds = [{"x": rng.standard_normal((1, 8, 300)).astype(np.float16)} for _ in range(4)]
+    rule = f'{PLAIN}[[rule]]\nnodes = ["first"]\n[rule.floats]\n{text}'
+    names = [profile(tmp_path, "plain", PLAIN), profile(tmp_path, "floats", rule)]
+    a, b = names[::-1] if turned else names
+    exam = exam_of(halves(300, 1.0), feeds, a, b, profiles={} if known else {b: ""})
+    assert told(exam) == {"first": {"fallback" if turned else "float16_order"}}
+    if any(output.distance.differing for output in exam.diagnosis.outputs):
+        assert exam.diagnosis.unexplained == pytest.approx(0)
+
+
 @pytest.mark.htp
 def test_two_chips_sum_float16_otherwise(exam_of: Exams) -> None:
     """v73 rounds the sum to float32 on the way, v69 does not: told where sums cancel."""

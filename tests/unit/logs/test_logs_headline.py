@@ -68,7 +68,7 @@ def second(out: str, head: str) -> None:
 
 def test_a_total_fallback_leads(shows: Shows) -> None:
     out = shows(ALL_CPU)
-    second(out, "Nothing ran on an NPU: all 57 nodes on the CPU (line 2)")
+    second(out, "Nothing ran on an NPU: all 57 nodes on the CPU, any conversions counted (line 2)")
     assert "chipdrift checks silent-fallback" in out
     second(shows(NNAPI), "Not all is on the NPU 5 of 66 nodes are not with NNAPI (line 1)")
 
@@ -197,13 +197,21 @@ def test_the_detected_chip_is_no_default_where_it_is_the_chip(shows: Shows) -> N
     assert "Chip: SM8650 " in out
     assert "default" not in out
     out = shows(detected + chosen.format("SM8450"))
-    assert "SM8450, SM8650 (the simulator's default chip, before another was chosen)" in out
+    assert "Chip: SM8450 The simulator's default, SM8650, stood there until that was" in out
 
 
 def test_unknown_forms_are_one_line_and_those_like_errors(shows: Shows) -> None:
     plain = "".join(f"QnnDsp <V> frobnicate {word}\n" for word in "abcdefg")
     out = shows(plain)
-    assert "7 lines of 7 have a form that chipdrift does not know (7 forms; --json shows" in out
+    assert (
+        "7 of the 7 lines that these sources wrote have a form that chipdrift does not know (7"
+        in out
+    )
+    assert "empty line" not in out
+    out = shows(f"{plain}\n\nsomething else\nQnnDsp <V> SoC model name is SM8450\n")
+    assert "7 of the 8 lines that these sources wrote have" in out
+    # With these all lines of the file are told.
+    assert "1 line of none of these sources 2 empty lines" in out and "a.log: 11 lines" in out
     assert "frobnicate" not in out
     assert "look like errors" not in out
     bad = "QnnDsp <V> the frob has failed\n01-05 10:00:00.001  410  412 E QnnDsp  : odd\n"

@@ -247,3 +247,20 @@ def test_one_event_of_many_that_is_nested_too_deep_is_left_out(tmp_path: Path) -
     assert [damage.what for damage in found.damage] == [
         "an event of the profile is broken and was left out"
     ]
+
+
+@pytest.mark.parametrize("name", ["\\ud800", "\\udc00x", "\\ud83d\\ude00"])
+def test_half_a_character_in_an_event(tmp_path: Path, cli: Cli, name: str) -> None:
+    """JSON may escape half of a pair: it cannot be written again, and becomes a mark."""
+    text = FIRST.replace('"a"', f'"{name}_kernel_time"')
+    path = tmp_path / "profile.json"
+    path.write_text(f'[\n{text}{{"op_name" : "Conv", "provider" : "CPUExecutionProvider"}}}}\n]\n')
+    for more in ((), ("--json",)):
+        code, _, said = cli("logs", path, *more)
+        assert code == 0, said
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_a_device_that_never_ends(cli: Cli, device: str) -> None:
+    code, _, said = cli("logs", device)
+    assert code == 2 and f"Log {device}: this device never ends" in said

@@ -94,7 +94,8 @@ def test_chip_by_its_number(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     out = shown(cli, DATA / "ort_qnn_w8a8_sm8450.log", monkeypatch)
     assert "Chip: SM8450, QNN's soc_model 36 (SM8450), Hexagon v69" in out
     said = " ".join(out.split())
-    assert "SM8350 (the simulator's default chip, before another was chosen)" in said
+    assert "The simulator's default, SM8350, stood there until that was chosen." in said
+    assert "SM8350" not in out[out.index("Chip:") : out.index("The simulator's default")]
     assert "QNN SDK v2.51.0" in out
 
 

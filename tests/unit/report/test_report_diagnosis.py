@@ -28,7 +28,7 @@ from chipdrift.diagnose.files import write_diagnosis
 from chipdrift.findings import Attribution, Diagnosis, Verdict
 from chipdrift.report import write_report
 from chipdrift.report.curve import MOST, Panel, charts
-from chipdrift.report.diagnosis import diagnosed
+from chipdrift.report.diagnosis import diagnosed, sentences
 from chipdrift.report.network import network
 from chipdrift.report.page import render
 from chipdrift.store import Store
@@ -132,9 +132,35 @@ def test_a_chips_loss_comes_before_worse_findings_with_a_caution_mark() -> None:
     said = [(kind, words(text)) for kind, text in items if "Diagnosed" in text]
     assert [kind for kind, _ in said] == ["caution", "caution", "note"]
     assert "one loses 3 points: it is the chip. Found: identical to the bit." in said[0][1]
-    assert all("no loss seen" in text for _, text in said[1:])
+    assert all("no loss that 200 samples carry. Found: " in text for _, text in said[1:])
     titles = [case.title for case in diagnosed(MATRIX, found).cases]
     assert titles[0].startswith("w8a16_pc")
+
+
+@pytest.mark.parametrize(
+    ("severity", "mark"), [("error", "caution"), ("warning", "caution"), ("note", "note")]
+)
+def test_the_summarys_mark_is_by_the_severity_and_comes_with_the_verdict(
+    severity: str, mark: str
+) -> None:
+    first = parted().findings[0].model_copy(update={"severity": severity})
+    verdict = Verdict(
+        cause="unknown",
+        words="a loss on one is likely, not proven: more samples decide. Seen: 7 points.",
+        samples=200,
+    )
+    (said,) = sentences([diagnosis(findings=(first,), verdict=verdict)])
+    assert said.kind == mark
+    assert "not proven: more samples decide. Found: c4 (Conv) is wrong" in said.text
+    assert "Seen" not in said.text
+
+
+def test_a_likely_loss_is_no_reason_to_be_calm() -> None:
+    notes = tuple(f.model_copy(update={"severity": "note"}) for f in parted().findings)
+    likely = Verdict(cause="unknown", words="a loss is likely, not proven.", samples=200)
+    assert not re.search(
+        "No action is needed|ask for nothing", page(diagnosis(findings=notes, verdict=likely))
+    )
 
 
 def test_without_a_loss_it_says_so_before_the_notes_and_a_command_stands_once() -> None:
@@ -179,9 +205,10 @@ def test_float_tensors_are_values_and_not_integers() -> None:
 
 def test_the_head_of_the_report_names_the_worst_finding_and_a_chips_loss() -> None:
     head = words(page(parted(), diagnosis(b=side(CPU)))).split("Chip against chip")[0]
-    assert f"Diagnosed, w8a8: {A} against {B}: no loss seen. c4 (Conv) is wrong" in head
-    assert f"w8a8: {A} against {CPU}: no loss seen; identical to the bit." in head
-    assert "no loss that 200 samples carry" not in head
+    none = "no loss that 200 samples carry"
+    assert f"Diagnosed, w8a8: {A} against {B}: {none}. Found: c4 (Conv) is wrong" in head
+    assert f"w8a8: {A} against {CPU}: {none}. Found: identical to the bit." in head
+    assert "no loss seen" not in head
     loss = Verdict(cause="chip", words="it is the chip: 3 points.", samples=200)
     head = words(page(diagnosis(verdict=loss))).split("Chip against chip")[0]
     assert "it is the chip: 3 points." in head

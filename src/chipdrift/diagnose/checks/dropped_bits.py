@@ -3,7 +3,8 @@
 What it finds: products in which a target drops low accumulator bits, and in which that changes a
 large part of the outputs. Where the target's rules are known the node is computed with and without
 the drop; where they are not, the experiment's explanation of the node counts. It is set against the
-difference at hand in this node, to B or to the float model: what is small against that is a note.
+difference that the node itself makes, to B or to the float model (not what drifts in from before):
+what is small against that is a note.
 
 Why it hurts: the bits that go are rounded by themselves, before the output's own rounding: outputs
 near the middle between two steps fall to the other side. Where the drop is coarser than the
@@ -18,7 +19,7 @@ activations (w8a16_pc), or the nodes named on the CPU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,10 @@ Array = np.ndarray[Any, Any]
 # Two bits kept below the output's step move one output in eight by a step, three one in 16: what
 # chips do that were measured (Hexagon keeps 3 and 7). More than this is a drop that is too coarse.
 _LARGE = 0.15
-# Of the largest difference at the node in place: what is less is not why the two part there.
+# Of the difference that the node itself makes: what is less is not why the two part there.
 _SMALL = 0.1
+# An explanation that leaves as much open as that does not tell the drop's part.
+_UNEXPLAINED = 0.25
 _NONE = {"drop": 0, "keep": None, "parts": "together", "drop_rounding": "FLOOR"}
 
 
@@ -52,7 +55,8 @@ _NONE = {"drop": 0, "keep": None, "parts": "together", "drop_rounding": "FLOOR"}
 class _Drop:
     """A node, the share of its outputs that the drop changes, by how many steps at most.
 
-    ``least`` is what that share is at least, as far as the outputs counted tell.
+    ``least`` is what that share is at least, as far as the outputs counted tell. ``part`` is the
+    drop's in the difference that the node itself makes, ``apart`` the most steps of that (0: none).
     """
 
     node: str
@@ -61,11 +65,23 @@ class _Drop:
     steps: float
     rule: str
     bits: int
+    part: float = 1.0
+    apart: float = 0.0
+
+    @property
+    def small(self) -> bool:
+        """Whether something else makes the difference at hand."""
+        return self.part < _SMALL
+
+    @property
+    def weight(self) -> float:
+        """The share of outputs that it changes, less where others change them, too."""
+        return self.changed * self.part
 
     @property
     def severity(self) -> Severity:
         """A warning where 8 bits would show it: most drops of 16-bit outputs are below that."""
-        return "warning" if self.steps >= 2.0 ** (self.bits - 8) else "note"
+        return "warning" if not self.small and self.steps >= 2.0 ** (self.bits - 8) else "note"
 
 
 def look(exam: Exam) -> Iterator[Finding]:
@@ -75,43 +91,61 @@ def look(exam: Exam) -> Iterator[Finding]:
             continue
         profile = exam.case.profiles.get(target)
         drops = list(_replayed(exam, profile) if profile else _explained(exam, place))
-        drops = sorted((d for d in drops if d.least >= _LARGE), key=lambda d: -d.changed)
-        if not drops:
-            continue
-        drops.sort(key=lambda d: (d.severity != "warning", -d.changed))
-        worst = drops[0]
+        drops = [drop for drop in drops if drop.least >= _LARGE]
+        if drops:
+            drops.sort(key=lambda d: (d.small, d.severity != "warning", -d.weight))
+            # What something else makes is told only where it is all that there is.
+            yield _finding(exam, target, profile, [d for d in drops if d.small == drops[0].small])
+
+
+def _finding(exam: Exam, target: str, profile: Profile | None, drops: Sequence[_Drop]) -> Finding:
+    worst = drops[0]
+    nodes = tuple(drop.node for drop in drops)
+    fix, command = (NONE_NEEDED, None) if worst.small else remedy(exam, "dropped_bits", nodes)
+    steps = f"up to {worst.steps:,.0f} of {2**worst.bits} steps"
+    against = ""
+    if worst.apart:
+        against = f", where the node itself adds up to {worst.apart:,.0f} steps"
+    title = f"{target} drops bits in {worst.node}{besides(len(drops) - 1)}: {steps}{against}"
+    if worst.severity == "warning":
         others = besides(len(drops) - 1)
-        steps = f"up to {worst.steps:,.0f} of {2**worst.bits} steps"
-        apart = _apart(exam, worst.node)
-        small = bool(apart) and worst.steps < _SMALL * apart
-        nodes = tuple(drop.node for drop in drops)
-        fix, command = (NONE_NEEDED, None) if small else remedy(exam, "dropped_bits", nodes)
-        against = f", where the difference at this node is {apart:,.0f} steps" if apart else ""
-        yield Finding(
-            check="dropped-bits",
-            severity="note" if small else worst.severity,
-            title=f"{target} drops bits in {worst.node}{others}: {steps}{against}"
-            if small
-            else f"{target} drops accumulator bits that matter in {worst.node}{others}",
-            words=f"{target} {worst.rule}: that changes {100 * worst.changed:.0f} % of "
-            f"{worst.node}'s outputs that do not clip, by {steps}{against}"
-            + (": something else makes it" if small else ""),
-            nodes=nodes,
-            targets=(target,),
-            experiment=f"each node computed with and without the drop under {profile.name}, on the "
-            f"integers of {counted(len(exam.tensors_a), 'sample')}"
-            if profile
-            else "the rule by which the engine's answers become this target's",
-            fix=fix,
-            command=command,
-            weight=worst.changed,
-        )
+        title = f"{target} drops accumulator bits that matter in {worst.node}{others}"
+    part = f", of which this makes {100 * worst.part:.0f} %" if worst.apart else ""
+    return Finding(
+        check="dropped-bits",
+        severity=worst.severity,
+        title=title,
+        words=f"{target} {worst.rule}: that changes {100 * worst.changed:.0f} % of {worst.node}'s "
+        f"outputs that do not clip, by {steps}{against}"
+        + (": something else makes most of it" if worst.small else part),
+        nodes=nodes,
+        targets=(target,),
+        experiment=f"each node computed with and without the drop under {profile.name}, on the "
+        f"integers of {counted(len(exam.tensors_a), 'sample')}"
+        if profile
+        else "the rule by which the engine's answers become this target's",
+        fix=fix,
+        command=command,
+        weight=worst.weight,
+    )
 
 
-def _apart(exam: Exam, node: str) -> float:
-    """The most steps by which the node parts in place, from B or from the float model; 0: none."""
-    seen = [a.distance for a in exam.diagnosis.activations if a.node == node]
-    return max((d.max_lsb or 0.0 for d in seen), default=0.0)
+def _part(exam: Exam, node: str, mean: float) -> tuple[float, float]:
+    """The drop's part in the difference that ``node`` itself makes, to B or to the float model, and
+    the most steps of that difference; 1 and 0 where it makes none.
+
+    ``mean`` are the steps by which the drop moves an output on average. Where the experiment
+    explains the node, the part is what it says.
+    """
+    own = exam.own(node)
+    distance = None if own is None else own.distance
+    if distance is None or not distance.mean_lsb or not distance.max_lsb:
+        return 1.0, 0.0
+    explanation = exam.explanation(node)
+    if explanation is not None and explanation.unexplained < _UNEXPLAINED:
+        said = [m.closes for m in explanation.mechanisms if m.mechanism == "dropped_bits"]
+        return min(1.0, max(0.0, sum(said))), distance.max_lsb
+    return min(1.0, mean / distance.mean_lsb), distance.max_lsb
 
 
 def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
@@ -143,7 +177,9 @@ def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
         if mine is None or whole is None or not mine.size or mine.dtype.kind == "f":
             continue
         seen = _changed(mine, whole, spec.output)
-        yield _Drop(name, *seen, dropped(rules.requantize), spec.output.bits)
+        mean = float(np.abs(mine.astype(np.int64) - whole.astype(np.int64)).mean())
+        parts = _part(exam, name, mean)
+        yield _Drop(name, *seen, dropped(rules.requantize), spec.output.bits, *parts)
 
 
 def _with(profile: Profile, rules: Rules, requantize: Record) -> Profile:

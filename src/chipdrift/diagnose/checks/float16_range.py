@@ -2,7 +2,8 @@
 
 What it finds: in a float16 model, tensors at or beyond float16's largest number (65504), and
 tensors that lie so low that its subnormal numbers (below 2^-14) cut them off or nothing is left; in
-any model, a NaN or an infinity that one target has and the other has not.
+any model, a NaN or an infinity that one target has and the other has not, and weights that hold
+one in the file.
 
 Why it hurts: beyond 65504 there is infinity, and from infinity NaN; a chip that saturates instead
 gives a plausible wrong answer. Below 2^-14 each halving loses a bit, down to zero at 2^-25.
@@ -31,6 +32,7 @@ from chipdrift.findings import Finding
 Array = np.ndarray[Any, Any]
 
 _LARGEST = 65504.0
+_PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 # Float16's least normal number. A tensor whose root mean square lies below has fewer bits than
 # float16 promises in most of its energy; single values below are normal (a Softmax has many).
 _SMALLEST = 2.0**-14
@@ -53,6 +55,10 @@ class _Seen:
 
 def look(exam: Exam) -> Iterator[Finding]:
     """Overflow, underflow and what only one target breaks, each with all its nodes in order."""
+    broken = list(_broken_weights(exam))
+    if broken:  # whatever else is not finite comes from there
+        yield from broken
+        return
     names = _floats(exam.tensors_a)
     seen_a = {name: _seen(exam.tensors_a, name) for name in names}
     seen_b = {name: _seen(exam.tensors_b, name) for name in _floats(exam.tensors_b)}
@@ -95,6 +101,31 @@ def _nodes(exam: Exam, tensors: Sequence[str]) -> tuple[str, ...]:
     made = [casts[name] if casts.get(name) in makers else name for name in tensors]
     known = sorted((makers[name][2], makers[name][0]) for name in made if name in makers)
     return tuple(dict.fromkeys(node for _, node in known))
+
+
+def _broken_weights(exam: Exam) -> Iterator[Finding]:
+    """Weights that are not finite: no range helps there. An infinite mask in an Add is none."""
+    for step in exam.program.steps:
+        for name in step.inputs:
+            values = exam.program.constants.get(name)
+            if values is None or values.dtype.kind != "f":
+                continue
+            nan, infinite = int(np.isnan(values).sum()), int(np.isinf(values).sum())
+            if not nan and not (infinite and step.op in _PRODUCTS):
+                continue
+            held = [counted(nan, "NaN")] if nan else []
+            held += [f"{infinite} infinite value{'s' * (infinite != 1)}"] if infinite else []
+            yield Finding(
+                check="float16-range",
+                severity="error",
+                title=f"The weights of {step.name} hold {' and '.join(held)}",
+                words=f"{name}, which {step.name} ({step.op}) reads, is broken in the file itself: "
+                "no target answers anything of use",
+                nodes=(step.name,),
+                experiment="read in the model",
+                fix="mend the model: train or export it again",
+                weight=1.0,
+            )
 
 
 def _overflow(exam: Exam, target: str, seen: dict[str, _Seen]) -> Iterator[Finding]:

@@ -20,13 +20,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chipdrift.diagnose.exam import Exam
+from chipdrift.diagnose.mechanisms import CLOSES
 from chipdrift.diagnose.remedies import remedy
 from chipdrift.diagnose.wording import clause, titled
 from chipdrift.findings import WORDS, Attribution, Explanation, Finding, Mechanism, Severity
 
-# A node in which a mechanism closes less of the difference is cleared of it: two turned rules
-# change a few integers in a thousand by the order in which they are turned.
-_CLOSES = 0.02
 # Where no node shows it so, the model's output must: this share of the drift there.
 _MATTERS = 0.05
 _SHOWN = 0.005
@@ -41,7 +39,7 @@ def look(exam: Exam) -> Iterator[Finding]:
             by_name.setdefault(mechanism.mechanism, []).append((explanation, mechanism))
     for name, found in by_name.items():
         part = parts.get(name)
-        acting = [entry for entry in found if entry[1].closes >= _CLOSES]
+        acting = [entry for entry in found if entry[1].closes >= CLOSES]
         at_output = part is not None and part.at == "output" and abs(part.drift) >= _MATTERS
         if not acting and not at_output:
             continue
@@ -80,7 +78,7 @@ def _finding(
         words=words,
         nodes=nodes,
         targets=(a, b),
-        experiment=_experiment(explanation, mechanism, a, b),
+        experiment=_experiment(exam, explanation, mechanism),
         fix=fix,
         command=command,
         weight=max(0.0, share),
@@ -94,21 +92,29 @@ def _severity(exam: Exam, share: float) -> Severity:
     return "error" if exam.diagnosis.verdict.cause in ("chip", "both") else "warning"
 
 
-def _experiment(explanation: Explanation, mechanism: Mechanism, a: str, b: str) -> str:
+def _experiment(exam: Exam, explanation: Explanation, mechanism: Mechanism) -> str:
     """What was done in the node that shows it best."""
+    a, b = exam.targets
+    own = exam.own(explanation.node)
+    whole = own is None or own.tensor in exam.anatomy.quantizers
+    values = "integers" if whole else "values"
+    beside = f", run with {' and '.join(own.together)}," if own is not None and own.together else ""
     told = (
-        f"replayed {explanation.node} in the engine under {explanation.basis} "
-        f"({100 * explanation.basis_share:.1f} % of {a}'s integers)"
+        f"replayed {explanation.node}{beside} in the engine under {explanation.basis} "
+        f"({100 * explanation.basis_share:.1f} % of {a}'s {values})"
     )
     if len(explanation.mechanisms) == 1:
         return (
-            f"{told}: turning this rule takes the integers equal to {b}'s from "
+            f"{told}: turning this rule takes the {values} equal to {b}'s from "
             f"{100 * mechanism.before:.2f} % to {100 * mechanism.after:.2f} %"
         )
+    together = 1 - explanation.unexplained
+    undone = mechanism.closes > together + 0.005
     return (
-        f"{told}: of the {100 * (1 - mechanism.before):.2f} % of its integers that part, "
-        f"{len(explanation.mechanisms)} rules turned together explain "
-        f"{100 * (1 - explanation.unexplained):.0f} %, this one {100 * mechanism.closes:.0f} %"
+        f"{told}: {len(explanation.mechanisms)} rules turned together explain "
+        f"{100 * together:.0f} % of the {100 * (1 - mechanism.before):.2f} % of its {values} that "
+        f"part; this one's share is {100 * mechanism.closes:.0f} %"
+        + (", of which another undoes a part" if undone else "")
     )
 
 

@@ -129,6 +129,8 @@ def _activations(exam: Exam) -> Iterator[_Uneven]:
         arrays = [kept[tensor] for kept in exam.tensors_a]
         if high - low > 255 or arrays[0].dtype.kind == "f" or arrays[0].ndim < 2:
             continue
+        if not all(array.size for array in arrays):
+            continue
         axis = 1 if arrays[0].ndim == 4 else arrays[0].ndim - 1
         rows = [np.moveaxis(a.astype(np.int64), axis, 0).reshape(a.shape[axis], -1) for a in arrays]
         joined = np.concatenate(rows, axis=1)

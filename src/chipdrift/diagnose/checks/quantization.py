@@ -1,9 +1,10 @@
 """Nodes in which quantization itself loses most.
 
 What it finds: against the float model (--against float), where the answers are noisy or a loss is
-beyond chance, the nodes that add the most noise of their own, each fed with the float model's
+shown or likely, the nodes that add the most noise of their own, each fed with the float model's
 values, with their share of all own noise. For products it says which of the three quantizers makes
 it: the weights' (their bits, one scale per tensor or per channel), the input's or the output's.
+Between two targets that both lose against the float model it says so, and how to look there.
 
 Why it hurts: no chip gives back what the scheme has thrown away. A few nodes often make most of the
 noise, and more bits for those alone would do.
@@ -12,18 +13,21 @@ Example: w4a16: 16-bit activations add nothing, and the first layer's 4-bit weig
 each channel, make most of a noise of 11 dB at the output.
 
 Fix: where weights dominate, a scale per channel or 8 bits (w8a16_pc); where activations do, 16 bits
-(w8a16_pc); or the worst nodes on the CPU in float.
+(w8a16_pc); or the worst nodes on the CPU in float, where the loss is not in what they read.
 """
 
 from __future__ import annotations
 
 import math
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from chipdrift.diagnose.case import FLOAT
+from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import noise_power
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import (
@@ -34,7 +38,10 @@ from chipdrift.diagnose.remedies import (
     more_bits,
     on_cpu,
     per_channel,
+    scores_remedy,
 )
+from chipdrift.diagnose.scores import coarse_scores
+from chipdrift.diagnose.tested import against_float
 from chipdrift.findings import Finding, Own
 from chipdrift.numerics.tensors import OpSpec, Quant
 
@@ -74,8 +81,9 @@ class _Sources:
 
 
 def look(exam: Exam) -> Iterator[Finding]:
-    """At most one finding, against the float model alone."""
+    """At most one finding: the nodes against the float model, else that both targets lose."""
     if exam.case.b is not None:
+        yield from _on_both(exam)
         return
     power = {own.tensor: p for own in exam.diagnosis.own if (p := _power(own)) is not None}
     whole = sum(power.values())
@@ -114,12 +122,37 @@ def look(exam: Exam) -> Iterator[Finding]:
     )
 
 
+def _on_both(exam: Exam) -> Iterator[Finding]:
+    """A loss that both targets have is not in what parts them: where to look for it."""
+    sides = [found for name in exam.targets if (found := against_float(exam.case, name))]
+    shared = exam.diagnosis.verdict.quantization
+    # What came quantized has itself for a baseline.
+    if shared is None or exam.case.scheme == "asis" or {f.lost for f in sides} != {"shown"}:
+        return
+    a, b = exam.targets
+    whole = max(found.loss for found in sides)
+    size = f"{100 * shared:.2f} points" if shared <= 1 else f"{shared:.3g}"
+    words = ["chipdrift", "diagnose", str(exam.case.run.folder), "--scheme", exam.case.scheme]
+    yield Finding(
+        check="quantization",
+        severity="warning",
+        title=f"What {a} and {b} both lose shows against the float model, not between the two",
+        words=f"Quantization costs {size} on both: {'; '.join(found.words for found in sides)}",
+        targets=exam.targets,
+        experiment="the paired test of the metric on the run's "
+        f"{counted(exam.diagnosis.verdict.samples, 'sample')}, each side against the float model",
+        fix="look at the quantization: against the float model, the diagnosis names the nodes that "
+        "lose most and what mends them",
+        command=shlex.join([*words, "--target", a, "--against", FLOAT]),
+        weight=shared / whole,
+    )
+
+
 def _lost(exam: Exam) -> bool:
-    """Whether A's loss against the float model is beyond chance."""
-    cell = exam.case.cell(exam.targets[0])
-    loss = exam.diagnosis.verdict.quantization
-    found = cell is not None and cell.delta is not None and cell.delta.significant
-    return found and loss is not None and loss > 0
+    """Whether a loss of A against the float model is shown or likely."""
+    found = against_float(exam.case, exam.targets[0])
+    judged = exam.diagnosis.verdict.quantization is not None
+    return judged and found is not None and found.lost != "not seen"
 
 
 def _power(own: Own) -> float | None:
@@ -209,5 +242,12 @@ def _fix(exam: Exam, sources: _Sources | None, nodes: tuple[str, ...]) -> tuple[
         command = matrix_command(exam, WIDE)
         more = f"8-bit weights, a scale per channel ({WIDE}), or " if command else ""
         return f"{more}{on_cpu(nodes)}", command
+    coarse = coarse_scores(exam)
+    if nodes[0] in coarse:
+        return scores_remedy(exam)
     command = more_bits(exam)
-    return (f"16-bit activations ({WIDE}), or " if command else "") + on_cpu(nodes), command
+    parts = [f"16-bit activations ({WIDE})"] if command else []
+    # In float on the CPU a node still reads what its input's quantizer has left.
+    if first != "inputs" or not parts:
+        parts.append(on_cpu([node for node in nodes if node not in coarse]))
+    return ", or ".join(parts), command

@@ -11,28 +11,25 @@ that is attended to gets the same probability.
 Example: a transformer's attention in w8a8 with its mask added as -10000 before the quantizer.
 
 Fix: keep the scores in 16 bits (w8a16_pc); write the mask as a small number, say -30, so that it
-does not set the range; or leave the Softmax in float.
+does not set the range. The Softmax in float on the CPU changes nothing: its input is what is lost.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from chipdrift.diagnose.exam import Exam
-from chipdrift.diagnose.remedies import more_bits
+from chipdrift.diagnose.remedies import more_bits, scores_remedy
+from chipdrift.diagnose.scores import coarse_scores, moved
 from chipdrift.findings import Finding
 from chipdrift.graph import Piece
 from chipdrift.numerics.tensors import OpSpec, Quant
 
 Array = np.ndarray[Any, Any]
 
-# What half a step of the input may change in the ratio of two probabilities. 8 bits over scores of
-# -12 to 12 change it by 5 %, with a mask of -30 by some 10 %; 16 bits by far less than 0.1 %.
-_RATIO = 0.15
 # How far a row of output probabilities may sum from 1, on average over the rows.
 _LOST = 0.1
 
@@ -40,15 +37,12 @@ _LOST = 0.1
 def look(exam: Exam) -> Iterator[Finding]:
     """One finding for all that read coarse scores, one for each that loses probability."""
     pieces = {piece.name: piece for piece in exam.anatomy.cut.pieces}
-    coarse: dict[str, Quant] = {}
+    coarse = coarse_scores(exam)
     for name, spec in exam.specs.items():
-        if spec.op != "Softmax" or "scores" in spec.attributes:
+        if spec.op != "Softmax" or "scores" in spec.attributes or name in coarse:
             continue
         quant = spec.operands[0].quant
         if quant is None or not quant.per_tensor:
-            continue
-        if _moved(quant) > _RATIO:
-            coarse[name] = quant
             continue
         lost = _unsummed(exam, spec, pieces.get(name))
         if lost is not None and lost > _LOST:
@@ -57,17 +51,13 @@ def look(exam: Exam) -> Iterator[Finding]:
         yield _coarse(exam, coarse)
 
 
-def _moved(quant: Quant) -> float:
-    """What half a step changes in the ratio of two probabilities."""
-    return math.expm1(min(700.0, float(quant.scale) / 2))
-
-
 def _coarse(exam: Exam, found: Mapping[str, Quant]) -> Finding:
     nodes = sorted(found, key=lambda name: -float(found[name].scale))
     quant, others = found[nodes[0]], len(nodes) - 1
-    step, zero, moved = float(quant.scale), int(quant.zero_point), _moved(quant)
+    step, zero, ratio = float(quant.scale), int(quant.zero_point), moved(quant)
     span = f"{(quant.low - zero) * step:.4g} to {(quant.high - zero) * step:.4g}"
-    changes = f"by up to {100 * moved:.0f} %" if moved < 10 else "more than tenfold"
+    changes = f"by up to {100 * ratio:.0f} %" if ratio < 10 else "more than tenfold"
+    fix, command = scores_remedy(exam)
     return Finding(
         check="softmax-at-risk",
         severity="warning",
@@ -80,10 +70,9 @@ def _coarse(exam: Exam, found: Mapping[str, Quant]) -> Finding:
         targets=exam.targets,
         experiment=f"the input's quantizer: half a step of {step:.4g} is a factor of "
         f"exp({step / 2:.4g})",
-        fix="keep the scores in 16 bits, and write a mask as a small number, say -30, so that it "
-        "does not set the range",
-        command=more_bits(exam),
-        weight=min(1.0, moved),
+        fix=fix,
+        command=command,
+        weight=min(1.0, ratio),
     )
 
 

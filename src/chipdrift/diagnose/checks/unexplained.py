@@ -10,26 +10,36 @@ and says so as the unexplained share.
 Example: LiteRT's two kernels divide the sum of an average pool differently; the engine has the
 rules of one of them to within a step.
 
-Fix: probe both targets (chipdrift probe) and give the profiles with --profile; where the node stays
-unexplained, compare it on a third target to see which of the two is unusual. The probe does not
+Fix: probe the target that is not known well enough (chipdrift probe) and give its profile with
+--profile; where the node stays unexplained, compare it on a third target to see which of the two is
+unusual. The probe does not
 cover float16 convolutions (but single ones of 1x1): for those see computed-together first.
 """
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Sequence
 
 from chipdrift.diagnose.checks.layout import permuted
 from chipdrift.diagnose.distance import noise_power
 from chipdrift.diagnose.exam import Exam
-from chipdrift.diagnose.remedies import NONE_NEEDED, WIDE, harmless, matrix_command, on_cpu
+from chipdrift.diagnose.remedies import (
+    NONE_NEEDED,
+    WIDE,
+    harmless,
+    matrix_command,
+    on_cpu,
+    probe_command,
+)
 from chipdrift.findings import Explanation, Finding, Own, Severity
 
 # A node of whose difference a smaller part is left counts as explained.
 _LEFT = 0.25
 # Below the least weight of computed-together, which stands before it.
 _BEHIND = 0.05
+# A profile that gives as many of A's integers as that is A's in this node.
+_KNOWN = 0.999
+_ENGINE = "sim:"
 # What has rules for small floats in the engine.
 _SMALL = frozenset({"Conv", "MatMul", "Gemm"})
 
@@ -67,7 +77,7 @@ def look(exam: Exam) -> Iterator[Finding]:
     yield Finding(
         check="unexplained",
         severity=severity,
-        title=f"{own.node} ({own.op}) differs by itself, and why is not known"
+        title=f"{own.node} ({own.op}) differs {_how(own)}, and why is not known"
         + (f"; {others} more" if others else ""),
         words=words,
         nodes=tuple(o.node for o, _ in found),
@@ -79,6 +89,12 @@ def look(exam: Exam) -> Iterator[Finding]:
     )
 
 
+def _how(own: Own) -> str:
+    if own.together:
+        return f"where it is run with {' and '.join(own.together[:3])}"
+    return "by itself"
+
+
 def _integers(exam: Exam, own: Own, explanation: Explanation | None) -> tuple[str, str, str | None]:
     """What is said of a node of integers, what to do, and the command."""
     assert own.distance is not None
@@ -88,12 +104,33 @@ def _integers(exam: Exam, own: Own, explanation: Explanation | None) -> tuple[st
         reason = explanation.words or left
     most = f", by at most {own.distance.max_lsb:.0f} LSB" if own.distance.max_lsb else ""
     words = f"{100 * own.distance.differing:.2f} % of its values part on the same integers{most}"
-    probe = "probe both targets and give their profiles with --profile"
+    unknown = _unknown(exam, explanation)
+    if not unknown:
+        third = "compare it on a third target to see which of the two is unusual"
+        return f"{words}: {reason}.", NONE_NEEDED if harmless(exam) else third, None
+    profiles = "their profiles" if len(unknown) > 1 else "its profile"
+    probe = f"probe {' and '.join(unknown)} and give {profiles} with --profile"
     return (
         f"{words}: {reason}.",
         f"{NONE_NEEDED}; to learn the rule, {probe}" if harmless(exam) else probe,
-        f"chipdrift probe {shlex.quote(exam.targets[0])} -o a.toml",
+        probe_command(exam, unknown),
     )
+
+
+def _unknown(exam: Exam, explanation: Explanation | None) -> list[str]:
+    """The targets of which the engine does not know enough here.
+
+    Where a profile gives A's answers it is B; else A, and B too where it has no profile. A target
+    of the engine has nothing to learn.
+    """
+    a, b = exam.targets
+    if explanation is None:
+        found = [name for name in (a, b) if name not in exam.case.profiles] or [b]
+    elif explanation.basis_share >= _KNOWN:
+        found = [b]
+    else:
+        found = [a, *([b] if b not in exam.case.profiles else [])]
+    return [name for name in found if not name.startswith(_ENGINE)]
 
 
 def _floats(

@@ -26,7 +26,6 @@ from chipdrift.numerics.profile import (
     Weights,
 )
 from chipdrift.numerics.profiles.complaint import Place, key_of, spot_of
-from chipdrift.numerics.rounding import Rounding
 from chipdrift.records import Record
 
 # The tables that a [[rule]] may have, as the profile has.
@@ -227,10 +226,7 @@ def _fields(profile: Profile) -> Iterator[tuple[Place, str]]:
             if name in record.model_fields_set:  # type: ignore[union-attr]
                 spot = (*place, name)
                 yield spot, f"{key_of(spot)} needs {needs}, or nothing would change; or remove it."
-    chance = [profile.input.rounding, profile.requantize.rounding, profile.elementwise.rounding]
-    for rule in profile.rule:
-        chance += [t.rounding for t in (rule.requantize, rule.elementwise) if t is not None]
-    if "seed" in profile.model_fields_set and Rounding.STOCHASTIC not in chance:
+    if "seed" in profile.model_fields_set and not profile.stochastic:
         yield ("seed",), 'seed needs a rounding = "STOCHASTIC", or nothing would change; remove it.'
 
 

@@ -91,7 +91,8 @@ class _Planner:
 
     def _float(self, step: Step) -> FloatUnit:
         reason = self._why_float(step)
-        small = self.profile.floats_for(step.op, step.name)
+        away = self.profile.fallback.takes(step.op, step.name)
+        small = None if away else self.profile.floats_for(step.op, step.name)
         refused = takes(step, self.program, small)
         kinds = {self.program.dtypes.get(name) for name in step.inputs if name}
         if small is not None and "float16" in kinds:

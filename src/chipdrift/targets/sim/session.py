@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from chipdrift.graph.program import Program
-from chipdrift.numerics.ops import moves, places, reference_ops
-from chipdrift.numerics.profile import Profile, Rules
+from chipdrift.numerics.narrow import narrows
+from chipdrift.numerics.ops import moves, places, reference_ops, tables_of
+from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.quantize import dequantize, quantize
 from chipdrift.numerics.rounding import Rounding
 from chipdrift.numerics.tensors import OpSpec
@@ -151,12 +152,17 @@ def _by_chance(unit: Unit, profile: Profile) -> bool:
 
 
 def _known(spec: OpSpec, profile: Profile) -> bool:
-    """Whether the profile tells how ``spec`` is computed: a probed one leaves out the unknown."""
+    """Whether the profile tells how ``spec`` is computed: a probed one leaves out the unknown.
+
+    It does where it, or an override, gives a table that the op obeys.
+    """
     quants = [operand.quant for operand in spec.operands if operand.quant is not None]
     if spec.op in _MOVES and all(quant.same_as(spec.output) for quant in quants):
         return True
-    tables = Rules.model_fields
-    # The profile's own tables are for every op; what is not the profile's object, an override gave.
-    return bool(profile.model_fields_set & set(tables)) or any(
+    tables = set(tables_of(spec.op))
+    if not narrows(spec):
+        tables.discard("narrow")
+    # What is not the profile's own object, an override gave.
+    return bool(profile.model_fields_set & tables) or any(
         getattr(spec.rules, table) is not getattr(profile, table) for table in tables
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from exams import Exams, chain, engine, rows
 from float_models import image_net, images
@@ -16,11 +18,14 @@ from chipdrift.diagnose.remedies import (
     matrix_command,
     more_bits,
     overflow_remedy,
+    per_channel,
     remedy,
 )
 from chipdrift.diagnose.sums import overflowing
 from chipdrift.findings import WORDS, Cause, Verdict
 from chipdrift.schemes import get_scheme
+from chipdrift.tflite.convert import to_tflite
+from chipdrift.tflite.errors import UnwritableError
 
 A, B = "sim:hexagon-v69", "sim:hexagon-v73"
 
@@ -37,12 +42,41 @@ def words_of(command: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("scheme", ["w8a8", "w8a8_pc"])
 def test_more_bits_is_the_runs_scheme_beside_sixteen(exam_of: Exams, scheme: str) -> None:
-    command = more_bits(exam_of(image_net(), images(), A, B, scheme=scheme))
+    exam = exam_of(image_net(), images(), A, B, scheme=scheme)
+    command = more_bits(exam)
     assert command is not None
     found = words_of(command)
     assert found["--scheme"] == f"{scheme},w8a16_pc" and found["--target"] == f"{A},{B}"
-    assert found["-o"] == f"runs/{scheme}-w8a16_pc"
+    assert found["-o"] == f"runs/{Path(exam.case.run.matrix.model.name).stem}-{scheme}-w8a16_pc"
     assert {"MODEL", "DATA", "CAL"} <= set(command.split())
+
+
+def test_two_models_have_two_folders(exam_of: Exams) -> None:
+    exam = exam_of(image_net(), images(), A, B, scheme="w8a8")
+    told = []
+    for name in ("cnn.onnx", "tf.onnx", "a/my model (2).onnx"):
+        model = exam.case.run.matrix.model.model_copy(update={"name": name})
+        matrix = exam.case.run.matrix.model_copy(update={"model": model})
+        run = replace(exam.case.run, matrix=matrix)
+        command = more_bits(replace(exam, case=replace(exam.case, run=run)))
+        told.append(words_of(command or "")["-o"])
+    names = ("cnn", "tf", "my_model_2_")
+    assert told == [f"runs/{name}-w8a8-w8a16_pc" for name in names]
+
+
+def test_no_scheme_that_a_target_cannot_take(exam_of: Exams) -> None:
+    """LiteRT's files have 8-bit activations: the writer refuses others, as a run of them says."""
+    exam = judged(
+        exam_of(image_net(), images(), "ort:cpu", "litert:reference", scheme="w8a8"), "chip"
+    )
+    assert more_bits(exam) is None
+    fix, command = remedy(exam, "rounding", ["first"])
+    assert "16-bit" not in fix and command is None
+    assert more_bits(exam, targets=["ort:cpu"]) is not None
+    assert per_channel(exam) is not None
+    wide = exam_of(image_net(), images(), "ort:cpu", "float", scheme="w8a16_pc")
+    with pytest.raises(UnwritableError, match="16-bit activations"):
+        to_tflite(onnx.load_from_string(wide.case.model))
 
 
 @pytest.mark.parametrize("scheme", ["w8a16_pc", "w4a16_pc", "fp16"])

@@ -46,3 +46,12 @@ def test_a_target_that_keeps_to_the_letter_is_no_finding(exam_of: Exams) -> None
     feeds = [net.feed(seed) for seed in range(4)]
     assert not looked(exam_of(net.model().SerializeToString(), feeds), CHECK)
     assert not looked(exam_of(image_net(), images(), scheme="w8a8"), CHECK)
+
+
+def test_rounding_by_chance_is_no_fusion(exam_of: Exams, tmp_path: Path) -> None:
+    """The noise of a rule that rounds by chance is another where a node stands alone."""
+    path = tmp_path / "chance.toml"
+    path.write_text('evidence = "hypothesis"\n[requantize]\nrounding = "STOCHASTIC"\n')
+    exam = exam_of(image_net(), images(), "sim:ort-mlas", f"sim:{path}", scheme="w8a8")
+    assert any(o.in_place_b is False for o in exam.diagnosis.own)
+    assert not looked(exam, CHECK) and not looked(exam, "batch-dependent")

@@ -85,3 +85,12 @@ def test_integers_have_no_such_range(exam_of: Exams) -> None:
     model = chain(300 * matrix(16, 16), 300 * matrix(16, 4))
     exam = exam_of(model, rows(16), "ort:cpu", "float", scheme="w8a8")
     assert looked(exam, "float16-range") == []
+
+
+def test_weights_that_are_broken_in_the_file(exam_of: Exams) -> None:
+    broken = matrix(16, 16)
+    broken[0, 0], broken[1, 1], broken[2, 2] = np.nan, np.inf, -np.inf
+    exam = exam_of(chain(broken, matrix(16, 4)), rows(16), "ort:cpu", "sim:ort-mlas", scheme="fp32")
+    (finding,) = looked(exam, "float16-range")
+    assert finding.title == "The weights of m0 hold 1 NaN and 2 infinite values"
+    assert finding.fix.startswith("mend the model") and finding.command is None

@@ -51,7 +51,7 @@ def chips(exam_of: Exams) -> Exam:
 
 
 @pytest.mark.parametrize(
-    ("cause", "severity"), [("chip", "error"), ("both", "error"), ("quantization", "warning")]
+    ("cause", "severity"), [("chip", "error"), ("both", "error"), ("unknown", "warning")]
 )
 def test_a_loss_by_the_chip_is_an_error(exam_of: Exams, cause: Any, severity: str) -> None:
     exam = changed(chips(exam_of), verdict=Verdict(cause=cause, words=""))

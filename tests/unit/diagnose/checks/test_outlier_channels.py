@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 import pytest
 from exams import Exams, chain, digits, looked, rows
+from float_models import image_net, images
 
 from chipdrift.demo import DemoPaths
 
@@ -64,3 +66,12 @@ def test_healthy(exam_of: Exams, demo: DemoPaths) -> None:
         demo.model, demo.data, "ort:cpu", "float", scheme="w8a8", calibration=demo.calibration
     )
     assert looked(exam, "outlier-channels") == []
+
+
+def test_an_activation_without_values(exam_of: Exams) -> None:
+    exam = exam_of(image_net(), images(), scheme="w8a8")
+    empty = [
+        {name: v[:, :0] if v.ndim == 4 else v for name, v in kept.items()}
+        for kept in exam.tensors_a
+    ]
+    looked(dataclasses.replace(exam, tensors_a=empty), "outlier-channels")

@@ -7,7 +7,7 @@ import pytest
 from exams import Exams, chain, looked, rows
 
 from chipdrift.demo import DemoPaths
-from chipdrift.diagnose.checks.quantization import _sources
+from chipdrift.diagnose.checks.quantization import _fix, _Sources, _sources
 
 CHECK = "quantization"
 WEIGHT = np.random.default_rng(5).normal(size=(64, 24))
@@ -46,6 +46,15 @@ def test_the_sources_are_the_noise(exam_of: Exams, scheme: str, first: str | Non
     }
     for name, power in noise.items():
         assert getattr(found, name) == pytest.approx(power, rel=0.5), name
+
+
+def test_no_cpu_where_the_input_is_what_is_lost(exam_of: Exams) -> None:
+    """In float on the CPU the node reads the same integers."""
+    exam = exam_of(MODEL, rows(64), "ort:cpu", "float", scheme="w8a8")
+    fix, command = _fix(exam, _Sources(weights=0.1, inputs=9.0, output=0.1), ("m0",))
+    assert fix == "16-bit activations (w8a16_pc)" and command is not None
+    fix, _ = _fix(exam, _Sources(weights=0.1, inputs=0.1, output=9.0), ("m0",))
+    assert fix.endswith("keep m0 on the CPU")
 
 
 def test_healthy(exam_of: Exams, demo: DemoPaths) -> None:

@@ -9,6 +9,7 @@ from exams import Exams, looked
 from float_models import image_net, images
 
 from chipdrift.diagnose.run import examine
+from chipdrift.findings import Explanation, Finding
 from chipdrift.probe.ask import Asker
 
 CHECK = "unexplained"
@@ -22,6 +23,53 @@ def test_a_dither_that_is_no_rule(exam_of: Exams) -> None:
         (found,) = looked(examine(case, plain.anatomy, range(3), a, b), CHECK)
     assert {"first", "second"} <= set(found.nodes) and "last" not in found.nodes
     assert found.severity == "warning"
+
+
+def test_the_target_that_is_not_known_is_probed(exam_of: Exams) -> None:
+    """LiteRT's average pool: onnxruntime's integers are known to the last, LiteRT's are not."""
+    exam = exam_of(
+        image_net(), images(), "ort:cpu", "litert:reference", scheme="w8a8",
+        profiles={"ort:cpu": "ort-mlas", "litert:reference": "litert-reference"},
+    )  # fmt: skip
+    own = next(o for o in exam.diagnosis.own if o.distance is not None)
+    assert own.distance is not None
+    parted = own.model_copy(
+        update={"distance": own.distance.model_copy(update={"differing": 0.1, "max_lsb": 1.0})}
+    )
+    known = Explanation(
+        node=own.node, op=own.op, basis="ort-mlas", basis_share=1.0, mechanisms=(), unexplained=1.0
+    )  # fmt: skip
+    verdict = exam.diagnosis.verdict.model_copy(update={"cause": "chip"})
+
+    def told(explanation: Explanation) -> Finding:
+        made = exam.diagnosis.model_copy(
+            update={"own": (parted,), "explanations": (explanation,), "verdict": verdict}
+        )
+        (found,) = looked(replace(exam, diagnosis=made), CHECK)
+        return found
+
+    found = told(known)
+    first, then = (found.command or "").split(" && ")
+    assert first == "chipdrift probe litert:reference --width 8 -o litert-reference.toml"
+    assert then.startswith("chipdrift diagnose ") and str(exam.case.run.folder) in then
+    assert then.endswith(
+        "--scheme w8a8 --target ort:cpu --against litert:reference "
+        "--profile litert:reference=litert-reference.toml"
+    )
+    assert found.fix == "probe litert:reference and give its profile with --profile"
+    # Where the engine does not give A's integers, it is A.
+    found = told(known.model_copy(update={"basis_share": 0.8}))
+    assert (found.command or "").startswith("chipdrift probe ort:cpu --width 8 -o ort-cpu.toml")
+
+
+def test_the_engine_is_not_probed(exam_of: Exams) -> None:
+    plain = exam_of(image_net(), images(), scheme="w8a8")
+    b = odd_runtime.target("dithered")
+    case = replace(plain.case, b=replace(b, name="sim:dithered"))
+    assert case.b is not None
+    with Asker(case.a) as one, Asker(case.b) as other:
+        (found,) = looked(examine(case, plain.anatomy, range(3), one, other), CHECK)
+    assert "sim:" not in (found.command or "")
 
 
 def test_what_is_explained_or_the_same_is_no_finding(exam_of: Exams) -> None:
