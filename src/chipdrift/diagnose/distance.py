@@ -59,6 +59,11 @@ class Tally:
         noise = self._real(b, scale, zero) - real
         self._power(real, noise)
 
+    @property
+    def differing(self) -> int:
+        """How many values were not equal so far."""
+        return self._differing
+
     def distance(self) -> Distance:
         """What was seen so far."""
         count = max(1, self._values)

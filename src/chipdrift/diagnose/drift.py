@@ -26,7 +26,8 @@ class Drift:
     """The activations of both, compared.
 
     ``kept_a`` and ``kept_b`` are all tensors of the first samples, by name; ``finals_a`` and
-    ``finals_b`` the model's own outputs for every sample.
+    ``finals_b`` the model's own outputs for every sample; ``parted`` tells of every sample whether
+    anything in it differs.
     """
 
     outputs: list[Activation] = field(default_factory=list)
@@ -35,6 +36,7 @@ class Drift:
     kept_b: list[dict[str, Array]] = field(default_factory=list)
     finals_a: list[list[Array]] = field(default_factory=list)
     finals_b: list[list[Array]] = field(default_factory=list)
+    parted: list[bool] = field(default_factory=list)
 
     @property
     def first(self) -> Activation | None:
@@ -52,10 +54,12 @@ def measure_drift(anatomy: Anatomy, a: Iterator[Feed], b: Iterator[Feed], keep: 
     finals = anatomy.tensors[: anatomy.finals]
     tallies: dict[str, Tally] = {}
     for index, (mine, theirs) in enumerate(zip(a, b, strict=True)):
+        before = sum(tally.differing for tally in tallies.values())
         for name in anatomy.tensors:
             if name in mine and name in theirs:
                 tally = tallies.setdefault(name, Tally(anatomy.quantizers.get(name)))
                 tally.add(mine[name], theirs[name])
+        drift.parted.append(sum(tally.differing for tally in tallies.values()) > before)
         drift.finals_a.append([mine[name] for name in finals])
         drift.finals_b.append([theirs[name] for name in finals])
         if index < keep:

@@ -91,7 +91,8 @@ def examine(
     ``chosen`` are the run's samples to look into; ``b`` is None where B is the float model.
     """
     feeds = [case.run.samples.feed(index) for index in chosen]
-    seen = _look(case, anatomy, chosen, feeds, a, b, tell)
+    seen, order = _look(case, anatomy, chosen, feeds, a, b, tell)
+    feeds = [feeds[index] for index in order]
     return Exam(
         case=case,
         anatomy=anatomy,
@@ -188,15 +189,22 @@ def _look(
     a: Asker,
     b: Asker | None,
     tell: Callable[[str], None],
-) -> _Seen:
+) -> tuple[_Seen, Sequence[int]]:
+    """What was seen, and the order in which the samples were taken."""
     tell(f"every activation on {case.a.name} and {case.b_name}, {len(feeds)} samples")
     on_a = Alone(a, case.model, anatomy.cut)
     on_b = None if b is None else Alone(b, case.model, anatomy.cut)
+    order: Sequence[int] = range(len(feeds))
     seen = watch(case, anatomy, chosen, feeds, (a, b), (on_a, on_b), tell)
+    if not any(seen.drift.parted[: len(seen.drift.kept_a)]) and any(seen.drift.parted):
+        # A rare difference: nodes are run alone on samples that show it.
+        order = sorted(order, key=lambda index: not seen.drift.parted[index])
+        chosen, feeds = [chosen[i] for i in order], [feeds[i] for i in order]
+        seen = watch(case, anatomy, chosen, feeds, (a, b), (on_a, on_b), tell)
     drift = seen.drift
     if on_b is None:
         tell("every node alone")
-        return _Seen(seen, own_against_float(anatomy, drift, feeds, on_a))
+        return _Seen(seen, own_against_float(anatomy, drift, feeds, on_a)), order
     tell("every node alone, on the same integers")
     own, made_a, made_b = measure_own(anatomy, drift, feeds, on_a, on_b)
     joined: dict[str, Joined] = {}
@@ -205,7 +213,7 @@ def _look(
     explained = explain_pieces(
         case, anatomy, drift, own, feeds, (on_a, on_b), (made_a, made_b), joined, tell
     )
-    return _Seen(seen, own, made_a, made_b, *explained)
+    return _Seen(seen, own, made_a, made_b, *explained), order
 
 
 def _put_together(case: Case, seen: _Seen, chosen: Sequence[int]) -> Diagnosis:

@@ -16,7 +16,7 @@ from chipdrift.metrics import (
     Outputs,
     answers_agree,
     identical_share,
-    lsb_between,
+    lsb_over,
     max_abs,
     to_integers,
 )
@@ -78,17 +78,10 @@ def pairs_of(there: Sequence[Answered]) -> list[Pair]:
 
 def _lsb(a: Answered, b: Answered) -> Lsb | None:
     """Over the outputs of one quantizer: the largest distance, the mean of all; else None."""
-    parts = [
-        (lsb_between(steps, b.steps[name]), steps.size)
+    return lsb_over(
+        (steps, b.steps[name])
         for name, steps in a.steps.items()
         if name in b.steps and a.column.quantizers[name] == b.column.quantizers[name]
-    ]
-    if not parts:
-        return None
-    total = sum(size for _, size in parts)
-    return Lsb(
-        max=max(part.max for part, _ in parts),
-        mean=sum(part.mean * size for part, size in parts) / total,
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from chipdrift.errors import ModelError
 from chipdrift.matrix.cells import CellPlan
 from chipdrift.matrix.request import Request
-from chipdrift.metrics import Comparison, Outputs, info, lsb_between, to_integers
+from chipdrift.metrics import Comparison, Outputs, info, lsb_over, to_integers
 from chipdrift.records import Interval, Lsb, MetricResult
 from chipdrift.store import Store, digest_arrays
 
@@ -101,15 +101,6 @@ def lsb_of(a: Answers, b: Answers) -> Lsb | None:
 
     None where there is no such output.
     """
-    parts = [
-        (lsb_between(integers, b.integers[name]), integers.size)
-        for name, integers in a.integers.items()
-        if name in b.integers and integers.size
-    ]
-    if not parts:
-        return None
-    total = sum(size for _, size in parts)
-    return Lsb(
-        max=max(part.max for part, _ in parts),
-        mean=sum(part.mean * size for part, size in parts) / total,
+    return lsb_over(
+        (integers, b.integers[name]) for name, integers in a.integers.items() if name in b.integers
     )

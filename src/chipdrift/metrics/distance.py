@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
@@ -91,6 +93,21 @@ def lsb_between(a: Steps, b: Steps) -> Lsb:
         raise ValueError(f"integers of shapes {a.shape} and {b.shape} cannot be compared")
     apart = np.abs(a - b)
     return Lsb(max=int(apart.max()), mean=float(apart.mean()))
+
+
+def lsb_over(pairs: Iterable[tuple[Steps, Steps]]) -> Lsb | None:
+    """Over several outputs, as integers: the largest distance, the mean of all; None without any.
+
+    Empty outputs count for nothing.
+    """
+    parts = [(lsb_between(a, b), a.size) for a, b in pairs if a.size]
+    if not parts:
+        return None
+    total = sum(size for _, size in parts)
+    return Lsb(
+        max=max(part.max for part, _ in parts),
+        mean=sum(part.mean * size for part, size in parts) / total,
+    )
 
 
 def lsb_distance(a: Array, b: Array, quantizer: Quantizer) -> Lsb | None:

@@ -92,6 +92,24 @@ def test_a_fused_activation_and_what_the_convolution_adds_itself(
     assert exam.diagnosis.unexplained == pytest.approx(0)
 
 
+def test_a_rare_overflow_in_the_last_sample(exam_of: Exams, tmp_path: Path) -> None:
+    """Nodes are run alone on the samples that part, not on the first ones."""
+    narrow = '[accumulator]\nwidth = 16\noverflow = "saturate"\n'
+    net = stepwise()
+    loud = net.feed(3)
+    quiet = {name: np.full_like(values, 128) for name, values in loud.items()}
+    a, b = profile(tmp_path, "plain", PLAIN), profile(tmp_path, "narrow", PLAIN + narrow)
+    data = net.model().SerializeToString()
+    exam = exam_of(data, [*[quiet] * 6, loud], a, b, samples=7, profiles={b: ""})
+    assert told(exam) == {"n_y": {"accumulator_overflow"}}
+    # Everything beside the tensors is in the same order.
+    assert exam.asker_a is not None
+    for feed, kept in zip(exam.feeds, exam.tensors_a, strict=False):
+        (answer,) = exam.asker_a.ask_all(exam.anatomy.tapped, [feed])
+        held = dict(zip(exam.anatomy.tensors, answer, strict=True))
+        assert all(np.array_equal(held[name], values) for name, values in kept.items())
+
+
 def test_layers_share_the_drift_as_mechanisms_do(exam_of: Exams, tmp_path: Path) -> None:
     both = '[requantize]\nrounding = "FLOOR"\n[fusion]\nactivation = "fused"\n'
     b = profile(tmp_path, "both", both)
