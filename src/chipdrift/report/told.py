@@ -83,8 +83,19 @@ def where_they_part(diagnosis: Diagnosis) -> str:
             "together, or from samples beyond these."
         )
     if diagnosis.first_op == diagnosis.first_layer:
-        return f"{start}, and it is also the first node that differs when {alone}."
-    return f"{start}. The first node that differs when {alone} is {diagnosis.first_op}."
+        words = f"{start}, and it is also the first node that differs when {alone}."
+    else:
+        words = f"{start}. The first node that differs when {alone} is {diagnosis.first_op}."
+    return words + _most_added(diagnosis)
+
+
+def _most_added(diagnosis: Diagnosis) -> str:
+    """The node that adds most noise by itself, where that is not the first one."""
+    loud = [(o.distance.sqnr_db, o.node) for o in diagnosis.own if o.distance is not None]
+    known = [(decibels, node) for decibels, node in loud if decibels is not None]
+    if not known or min(known)[1] == diagnosis.first_op:
+        return ""
+    return f" Most is added by {min(known)[1]} ({min(known)[0]:.0f} dB)."
 
 
 def left_npu(side: Side) -> str:

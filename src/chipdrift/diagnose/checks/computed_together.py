@@ -65,12 +65,18 @@ def look(exam: Exam) -> Iterator[Finding]:
             targets=(target,),
             experiment="each node cut out, fed with the values that reach it inside the model; "
             "then cut out with what stands before and behind it",
-            fix=NONE_NEEDED
-            if harmless(exam)
-            else "part the nodes: make the tensor between them an output of the model, or keep "
-            "one of them on the CPU",
+            fix=NONE_NEEDED if harmless(exam) else _fix(first),
             weight=weight,
         )
+
+
+def _fix(first: Own) -> str:
+    if not first.together:
+        return f"keep {first.node} on the CPU, or judge this target by the whole model alone"
+    return (
+        "part the nodes: make the tensor between them an output of the model, or keep one of them "
+        "on the CPU"
+    )
 
 
 def _weight(exam: Exam, first: Own, quiet: bool) -> float:
