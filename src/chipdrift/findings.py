@@ -31,8 +31,9 @@ WORDS = {
 
 Severity = Literal["error", "warning", "note"]
 # How activations were seen: all as further outputs; those of nodes that compute, because the others
-# would have changed the answer; or by models cut off behind them, because any would have.
-Watched = Literal["all", "computing", "cut"]
+# would have changed the answer; or by models cut off behind them, because any would have; or not at
+# all, where B holds outputs alone.
+Watched = Literal["all", "computing", "cut", "outputs"]
 Cause = Literal["quantization", "chip", "both", "neither", "unknown"]
 
 

@@ -442,6 +442,23 @@ def test_imported_outputs_stand_beside_measured_ones(
     assert pairs["ort:cpu", each]["identical"] == 39 / 40
     assert pairs["ort:cpu", same]["identical"] == 1
     assert (out / "report.html").exists()
+    # Their outputs can be diagnosed against, though nothing more can be asked of them.
+    asked = ["diagnose", out, "--scheme", "fp32", "--samples", "40", "--json"]
+    for a, b in (("ort:cpu", each), (each, "ort:cpu")):
+        code, text, told = cli(*asked, "--target", a, "--against", b)
+        assert code == 0, told
+        seen = json.loads(text)
+        assert (seen["a"]["target"], seen["b"]["target"]) == ("ort:cpu", each)
+        assert seen["watched"] == "outputs" and not seen["activations"] and not seen["own"]
+        assert 0 < seen["outputs"][0]["distance"]["differing"] <= 1 / 40
+        assert {f["check"] for f in seen["findings"]} <= {"too-few-samples"}
+    named = ("--scheme", "fp32", "--target", "ort:cpu", "--against", same)
+    code, said, _ = cli("diagnose", out, *named)
+    said = " ".join(said.split())
+    assert code == 0 and "identical in every output of 16 samples" in said
+    assert "holds outputs alone" in said
+    code, _, told = cli("diagnose", out, "--scheme", "fp32", "--target", each, "--against", same)
+    assert code == 2 and "nothing can be asked of it" in told
 
 
 def test_a_sample_that_was_not_imported_is_refused(

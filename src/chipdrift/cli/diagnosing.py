@@ -23,7 +23,7 @@ def diagnose(
         str | None, typer.Option("--target", help="A: the target in question, say htp:sm8450.")
     ] = None,
     against: Annotated[
-        str | None, typer.Option("--against", help="B: another target, or float.")
+        str | None, typer.Option("--against", help="B: another target (import:RUN, too), or float.")
     ] = None,
     scheme: Annotated[
         str | None, typer.Option("--scheme", help="The scheme under which they part.")

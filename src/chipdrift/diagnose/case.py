@@ -45,6 +45,11 @@ class Case:
         """B's name."""
         return FLOAT if self.b is None else self.b.name
 
+    @property
+    def outputs_only(self) -> bool:
+        """Whether B holds answers of the whole model, and nothing more can be asked of it."""
+        return self.b is not None and self.b.answers_only
+
     def by_chance(self, target: str) -> bool:
         """Whether a target is known to round by chance: its answers depend on more than values."""
         profile = self.profiles.get(target)
@@ -86,12 +91,14 @@ def make_case(
         raise UnknownNameError.of(
             "target", min(unused), [a_name, b_name], "A profile is given for one of the two."
         )
-    for side in filter(None, (a, b)):
-        if side.name.startswith("import:"):
+    if a.answers_only:
+        if b is None or b.answers_only:
             raise RunError(
-                f"Target {side.name}: it holds outputs alone, and cannot be asked for activations. "
-                "Diagnose two targets that run; the report compares their answers with it."
+                f"Target {a.name}: it holds outputs alone, and nothing can be asked of it. "
+                "Diagnose a target that runs, --against this one; the report compares outputs."
             )
+        a, b = b, a
+    for side in filter(None, (a, b)):
         _check_same(run, scheme, side)
     return Case(run, scheme, a, b, _model(run, scheme), known, among)
 

@@ -103,7 +103,7 @@ def examine(
         alone_a=seen.made_a,
         alone_b=seen.made_b,
         asker_a=a,
-        asker_b=b,
+        asker_b=None if case.outputs_only else b,
     )
 
 
@@ -193,7 +193,7 @@ def _look(
     """What was seen, and the order in which the samples were taken."""
     tell(f"every activation on {case.a.name} and {case.b_name}, {len(feeds)} samples")
     on_a = Alone(a, case.model, anatomy.cut)
-    on_b = None if b is None else Alone(b, case.model, anatomy.cut)
+    on_b = None if b is None or case.outputs_only else Alone(b, case.model, anatomy.cut)
     order: Sequence[int] = range(len(feeds))
     seen = watch(case, anatomy, chosen, feeds, (a, b), (on_a, on_b), tell)
     if not any(seen.drift.parted[: len(seen.drift.kept_a)]) and any(seen.drift.parted):
@@ -202,6 +202,8 @@ def _look(
         chosen, feeds = [chosen[i] for i in order], [feeds[i] for i in order]
         seen = watch(case, anatomy, chosen, feeds, (a, b), (on_a, on_b), tell)
     drift = seen.drift
+    if case.outputs_only:
+        return _Seen(seen, []), order
     if on_b is None:
         tell("every node alone")
         return _Seen(seen, own_against_float(anatomy, drift, feeds, on_a)), order

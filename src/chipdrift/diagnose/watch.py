@@ -76,7 +76,7 @@ def watch(
         f"{' and '.join(guilty)}: activations as outputs change the final answer, so the drift "
         "was found by models cut off behind one activation each"
     )
-    if askers[1] is not None:
+    if askers[1] is not None and not case.outputs_only:
         drift.activations = _bisected(case, anatomy, feeds, askers[0], askers[1])
     else:
         note = f"{guilty[0]}: activations as outputs change the final answer a little"
@@ -91,7 +91,12 @@ def _once(
     askers: tuple[Asker, Asker | None],
 ) -> Watching:
     a, b = askers
-    other = float_tensors(case, feeds) if b is None else _tapped(b, anatomy, feeds)
+    if b is None:
+        other = float_tensors(case, feeds)
+    elif case.outputs_only:
+        other = _finals(case, anatomy, chosen)
+    else:
+        other = _tapped(b, anatomy, feeds)
     try:
         drift = measure_drift(anatomy, _tapped(a, anatomy, feeds), other, min(_KEPT, len(feeds)))
     except NoAnswerError as error:
@@ -102,12 +107,20 @@ def _once(
         _changed(case, case.a.name, chosen, drift.finals_a),
         None if b is None else _changed(case, case.b_name, chosen, drift.finals_b),
     )
-    return Watching(drift, "all", changed)
+    return Watching(drift, "outputs" if case.outputs_only else "all", changed)
 
 
 def _tapped(asker: Asker, anatomy: Anatomy, feeds: Sequence[Feed]) -> Iterator[Feed]:
     for answer in asker.ask_each(anatomy.tapped, feeds):
         yield dict(zip(anatomy.tensors, answer, strict=True))
+
+
+def _finals(case: Case, anatomy: Anatomy, chosen: Sequence[int]) -> Iterator[Feed]:
+    """The outputs that the run holds of B, which is all that B has."""
+    arrays, _ = cell_outputs(case.run.folder, case.scheme, case.b_name)
+    names = anatomy.tensors[: anatomy.finals]
+    for index in chosen:
+        yield dict(zip(names, (whole[index] for whole in arrays.values()), strict=True))
 
 
 def _changed(

@@ -59,6 +59,11 @@ def commanded(diagnosis: Diagnosis) -> list[int | None]:
 def where_they_part(diagnosis: Diagnosis) -> str:
     """The first activation that differs, and the first node that does so by itself."""
     samples, own = counted(diagnosis.samples, "sample"), counted(diagnosis.own_samples, "sample")
+    if diagnosis.watched == "outputs":
+        inside = f"{diagnosis.b.target} holds outputs alone: nothing inside the model is compared"
+        if alike(diagnosis):
+            return f"The two are identical in every output of {samples}, to the bit. {inside}."
+        return f"{inside}, only the outputs of {samples}."
     if alike(diagnosis):
         return f"The two are identical: every activation and every output of {samples}, to the bit."
     if diagnosis.b.target == FLOAT:

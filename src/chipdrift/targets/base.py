@@ -33,7 +33,8 @@ class Target:
     ``profile`` names the profile that comes with chipdrift, or the file of one, which is known to
     compute as this target does; "" where there is none. ``launcher`` stands before the worker's
     command line: an emulator and its options. ``packages`` are folders where the worker looks for
-    packages before all others: another version of the runtime.
+    packages before all others: another version of the runtime. ``answers_only``: it holds answers
+    of whole models, and computes nothing that it could be asked about.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Target:
     profile: str = ""
     launcher: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    answers_only: bool = False
 
 
 class TargetInfo(Record):

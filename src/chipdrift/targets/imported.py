@@ -63,6 +63,7 @@ def resolve(rest: str) -> Target:
         if all(column["model_sha256"] for column in mine)
         else dict.fromkeys(_KINDS, unsure),
         description=f"{described}, imported",
+        answers_only=True,
     )
 
 
