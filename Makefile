@@ -52,6 +52,7 @@ bench: .venv/.ready-dev
 	$(BIN)/python bench/engine.py
 	$(BIN)/python bench/drift.py
 	$(BIN)/python bench/logs.py
+	$(BIN)/python bench/imports.py
 
 clean:
 	rm -rf .venv runs

@@ -66,6 +66,8 @@ def read_diagnoses(run: str | Path) -> tuple[list[Diagnosis], list[str]]:
         if path.name.endswith(NODE_DATA):
             continue
         try:
+            if path.exists() and not path.is_file():  # a named pipe would be waited for
+                raise OSError("no file")
             found.append(Diagnosis.model_validate_json(path.read_bytes()))
         except (ValidationError, ValueError, OSError, RecursionError):
             faults.append(

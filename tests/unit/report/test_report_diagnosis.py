@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -454,3 +455,11 @@ def test_a_broken_diagnosis_does_not_cost_the_report(tmp_path: Path) -> None:
     html = write_report(tmp_path).read_text(encoding="utf-8")
     assert "no diagnosis that this chipdrift can read" in html
     assert '<section id="matrix">' in html
+
+
+def test_a_named_pipe_among_the_diagnoses_is_not_waited_for(tmp_path: Path) -> None:
+    path = write_diagnosis(_run(tmp_path), parted())
+    os.mkfifo(path.parent / "a.json")
+    html = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "a.json: no diagnosis that this chipdrift can read" in html
+    assert "c4 (Conv) is wrong" in html
