@@ -132,7 +132,7 @@ def _print(matrix: Matrix, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from chipdrift.report.figures import counted
+    from chipdrift.counts import counted
 
     count = f"{counted(len(matrix.targets), 'target')}, {counted(matrix.data.samples, 'sample')}"
     console.print(Text(f"{matrix.model.name}: outputs of {count}"))

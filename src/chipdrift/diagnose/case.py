@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from chipdrift.diagnose.counts import agreeing, counted
+from chipdrift.counts import agreeing, counted
 from chipdrift.errors import ChipdriftError, RunError, UnknownNameError
 from chipdrift.matrix import cell_outputs
 from chipdrift.matrix.reopen import Reopened, reopen

@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.counts import counted
 from chipdrift.data import load_data
 from chipdrift.diagnose.compared import Asked, Comparison, Consistency, Excess
-from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import Tally
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.reach import SAFETY, in_words, rounding_spread

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.counts import counted
 from chipdrift.diagnose.attribute import Attributed
 from chipdrift.diagnose.case import FLOAT, Case, choose_samples, make_case
 from chipdrift.diagnose.checks import all_checks
-from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.drift import Alone, Feed, measure_own
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.experiments import explain_pieces

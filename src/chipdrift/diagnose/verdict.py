@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from chipdrift.counts import agreeing, counted
 from chipdrift.diagnose.case import FLOAT, Case
-from chipdrift.diagnose.counts import agreeing, counted
 from chipdrift.diagnose.tested import Difference, against_float, between
 from chipdrift.findings import Cause, Verdict
 from chipdrift.records import Cell

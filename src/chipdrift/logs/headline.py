@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
+from chipdrift.counts import counted
 from chipdrift.logs.findings import ChipLine, Fallback, LogFindings, LogSession
-from chipdrift.logs.page import ROWS, Page, counted, listed
+from chipdrift.logs.page import ROWS, Page, listed
 from chipdrift.logs.session import CONVERSIONS
 
 _NAMES = 4

@@ -68,8 +68,3 @@ def listed(names: list[str], most: int, last: str = ", ") -> str:
     if len(names) > most:
         return f"{', '.join(names[:most])} and {len(names) - most} more"
     return last.join(filter(None, (", ".join(names[:-1]), *names[-1:])))
-
-
-def counted(count: int, what: str) -> str:
-    """``1 node``, ``1,234 nodes``."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from chipdrift.counts import counted
 from chipdrift.logs.findings import Delegation, LogFindings, Timing, Trouble, UnknownForm
 from chipdrift.logs.headline import (
     chips_said,
@@ -18,7 +19,7 @@ from chipdrift.logs.headline import (
     stand_ins,
     with_conversions,
 )
-from chipdrift.logs.page import ROWS, Page, counted, listed
+from chipdrift.logs.page import ROWS, Page, listed
 from chipdrift.logs.session import CONVERSIONS
 
 if TYPE_CHECKING:

@@ -8,17 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from chipdrift.counts import counted
 from chipdrift.records import Cell, Delta, Matrix
-from chipdrift.report.figures import (
-    Figures,
-    chips,
-    counted,
-    hosts,
-    listing,
-    name_targets,
-    noun,
-    p_value,
-)
+from chipdrift.report.figures import Figures, chips, hosts, listing, name_targets, noun, p_value
 from chipdrift.report.finding import Finding, Kind
 
 

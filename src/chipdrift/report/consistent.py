@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chipdrift.counts import counted
 from chipdrift.diagnose.compared import Comparison, Consistency
 from chipdrift.report.briefly import shortened
-from chipdrift.report.figures import counted, listing
+from chipdrift.report.figures import listing
 from chipdrift.report.printing import folded, printable
 from chipdrift.report.speaker import Speaker
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, final
 
+from chipdrift.counts import counted
 from chipdrift.findings import Activation, Diagnosis, Distance, Own
-from chipdrift.report.figures import counted, listing, percent, pieces
+from chipdrift.report.figures import listing, percent, pieces
 from chipdrift.report.printing import folded, printable, shortened
 from chipdrift.report.speaker import Speaker
 from chipdrift.report.told import FLOAT, stepped, thinned

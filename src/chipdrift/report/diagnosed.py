@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from chipdrift.counts import counted
 from chipdrift.findings import Diagnosis, Finding
 from chipdrift.report.briefly import shortened
 from chipdrift.report.deep import print_drift
-from chipdrift.report.figures import counted
 from chipdrift.report.speaker import Speaker
 from chipdrift.report.told import (
     alike,

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import final
 
+from chipdrift.counts import counted
 from chipdrift.findings import Diagnosis, Finding
 from chipdrift.records import Matrix
 from chipdrift.report.curve import Chart, charts
-from chipdrift.report.figures import counted
 from chipdrift.report.finding import Finding as Sentence
 from chipdrift.report.finding import Kind
 from chipdrift.report.network import Network, network

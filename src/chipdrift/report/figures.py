@@ -134,11 +134,6 @@ def pieces(name: str) -> list[str]:
     return re.findall(r"(?:[^/:_.-]|\.(?=(?:toml|onnx)$))*[/:_.-]?", name)[:-1]
 
 
-def counted(count: int, noun: str) -> str:
-    """ "1 sample", "4 samples"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def hosts(matrix: Matrix) -> frozenset[str]:
     """Targets that are this machine's own runtime and no chip."""
     return frozenset(c.target for c in matrix.cells if c.evidence == "host-runtime")

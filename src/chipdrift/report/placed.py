@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 
+from chipdrift.counts import counted
 from chipdrift.records import Cell, Matrix, NodePlace, Placement
-from chipdrift.report.figures import counted, has_npu, is_engine, listing, name_targets
+from chipdrift.report.figures import has_npu, is_engine, listing, name_targets
 from chipdrift.report.finding import Finding
 from chipdrift.report.remarks import where_cells
 

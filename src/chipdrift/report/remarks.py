@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from chipdrift.counts import counted
 from chipdrift.records import Cell, Matrix, Pair
 from chipdrift.report.evidence import evidence_remark
 from chipdrift.report.figures import (
     chips,
-    counted,
     differing,
     hosts,
     is_engine,

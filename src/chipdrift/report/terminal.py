@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from chipdrift.counts import counted
 from chipdrift.records import Cell, Matrix
-from chipdrift.report.figures import Figures, counted
+from chipdrift.report.figures import Figures
 from chipdrift.report.placed import assumption
 from chipdrift.report.printing import folded, printable
 from chipdrift.report.summary import findings

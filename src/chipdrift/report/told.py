@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from chipdrift.counts import counted
 from chipdrift.findings import WORDS, Activation, Diagnosis, Distance, Side
-from chipdrift.report.figures import counted, listing, percent
+from chipdrift.report.figures import listing, percent
 
 FLOAT = "float"
 

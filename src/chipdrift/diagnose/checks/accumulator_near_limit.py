@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import overflow_remedy
 from chipdrift.diagnose.sums import NEAR, Sums, measure_sums, products_of

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import agreeing, counted
+from chipdrift.counts import agreeing, counted
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Finding

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from chipdrift.diagnose.counts import besides, counted
+from chipdrift.counts import besides, counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import NONE_NEEDED, WIDE, harmless, more_bits, on_cpu

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import besides
+from chipdrift.counts import besides
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.diagnose.replay import Replay, flat

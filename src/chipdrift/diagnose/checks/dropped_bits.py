@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import besides, counted
+from chipdrift.counts import besides, counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import altered
 from chipdrift.diagnose.remedies import NONE_NEEDED, remedy

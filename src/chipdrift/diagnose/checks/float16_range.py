@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import agreeing, counted
+from chipdrift.counts import agreeing, counted
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.diagnose.remedies import WIDE, matrix_command

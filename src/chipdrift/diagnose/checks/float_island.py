@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.walk import borders_of, float_islands, share
 from chipdrift.findings import Finding

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chipdrift.chips import get_chip
-from chipdrift.diagnose.counts import counted
+from chipdrift.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.diagnose.walk import float_islands, share

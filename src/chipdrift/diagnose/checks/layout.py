@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import besides
+from chipdrift.counts import besides
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam, Feed
 from chipdrift.findings import Finding

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import agreeing, besides, counted
+from chipdrift.counts import agreeing, besides, counted
 from chipdrift.diagnose.distance import range_of
 from chipdrift.diagnose.drift import makers_of
 from chipdrift.diagnose.exam import Exam

@@ -23,7 +23,7 @@ import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from chipdrift.diagnose.counts import besides
+from chipdrift.counts import besides
 from chipdrift.diagnose.exam import Exam
 from chipdrift.errors import ChipdriftError
 from chipdrift.findings import Finding, Side

@@ -26,8 +26,8 @@ from typing import Any
 
 import numpy as np
 
+from chipdrift.counts import counted
 from chipdrift.diagnose.case import FLOAT
-from chipdrift.diagnose.counts import counted
 from chipdrift.diagnose.distance import noise_power
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import (

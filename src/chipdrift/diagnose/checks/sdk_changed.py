@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from chipdrift.diagnose.counts import counted
+from chipdrift.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import matrix_command
 from chipdrift.errors import ChipdriftError

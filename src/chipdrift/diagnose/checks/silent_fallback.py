@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chipdrift.diagnose.counts import besides
+from chipdrift.counts import besides
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.remedies import WIDE, matrix_command
 from chipdrift.diagnose.walk import Borders, borders_of, share

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from chipdrift.diagnose.counts import agreeing, counted
+from chipdrift.counts import agreeing, counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.planned import samples_needed
 from chipdrift.diagnose.tested import Difference, against_float, between

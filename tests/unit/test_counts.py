@@ -8,8 +8,8 @@ import pytest
 from exams import Exams
 from float_models import image_net, images
 
+from chipdrift.counts import agreeing, besides, counted
 from chipdrift.diagnose.checks import all_checks
-from chipdrift.diagnose.counts import agreeing, besides, counted
 
 # "1 samples", but not "0.1 samples" nor "21 nodes".
 WRONG = re.compile(
