@@ -34,7 +34,8 @@ test-all: .venv/.ready-all
 	$(PYTEST_TWO) -m "not system"
 
 test-system: .venv/.ready-dev
-	scripts/install-debian chromium qemu-user clang lld debootstrap
+	scripts/install-debian chromium qemu-user clang lld debootstrap adb gcc libc6-dev \
+	  gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 	$(BIN)/python -m pytest -m system
 
 lint: .venv/.ready-dev
