@@ -23,6 +23,7 @@ Evidence = Literal[
     "hypothesis",
 ]
 Status = Literal["ok", "unsupported", "failed"]
+Relation = Literal["same-chip", "same-generation", "other-generation", "unknown"]
 
 
 class Record(BaseModel):
@@ -138,12 +139,56 @@ class Placement(Record):
     assumed: tuple[NodePlace, ...] = ()
 
 
+class PhoneState(Record):
+    """One look at a phone; None where it does not tell.
+
+    ``thermal`` is Android's thermal status from 0 (none) to 6 (shutdown); temperatures are in
+    degrees Celsius, ``battery`` in per cent.
+    """
+
+    battery: int | None = None
+    battery_celsius: float | None = None
+    charging: bool | None = None
+    thermal: int | None = None
+    hottest_celsius: float | None = None
+
+
+class NodeTime(Record):
+    """A node's mean time on the phone, in seconds, from a session of its own that times nodes."""
+
+    node: str
+    op: str
+    seconds: float
+
+
+class PhoneRun(Record):
+    """What a phone told beside its answers.
+
+    ``cooled`` seconds were waited for it to cool down before; ``away`` counts how often it went
+    away and came back; ``samples`` ran in the last session, whose times on the phone are
+    ``median_seconds`` and ``slowest_seconds``; ``sent`` bytes were pushed. ``log`` is the file in
+    the run folder with what the phone logged meanwhile; ``trouble`` says why some of this lacks.
+    """
+
+    before: PhoneState | None = None
+    after: PhoneState | None = None
+    cooled: float = 0.0
+    away: int = 0
+    samples: int = 0
+    median_seconds: float | None = None
+    slowest_seconds: float | None = None
+    nodes: tuple[NodeTime, ...] = ()
+    sent: int = 0
+    log: str | None = None
+    trouble: str | None = None
+
+
 class Cell(Record):
     """One scheme on one target.
 
     ``metric`` and what follows is None unless ``status`` is ``ok``. ``seconds`` is this host's time
-    for the cell's own samples: no phone's latency. ``copied_from`` names the target whose answers
-    stand in for this one's beyond the first ``audited`` samples.
+    for the cell's own samples: no phone's latency, which is in ``phone``. ``copied_from`` names the
+    target whose answers stand in for this one's beyond the first ``audited`` samples.
     """
 
     scheme: str
@@ -168,6 +213,33 @@ class Cell(Record):
     audited: int | None = None
     model_sha256: str | None = None
     log: str | None = None
+    phone: PhoneRun | None = None
+
+    @property
+    def is_simulator(self) -> bool:
+        """Whether it stands for silicon that was not run; an emulated x86 is no phone's."""
+        x86 = self.versions.get("machine", "").lower() in ("x86_64", "amd64", "i686")
+        return self.evidence in ("vendor-simulator", "emulated-runtime", "prediction") and not x86
+
+    @property
+    def is_silicon(self) -> bool:
+        """Whether its answers are silicon's, whoever ran it."""
+        return self.evidence in ("device", "reported")
+
+    def predicts(self, other: Cell) -> bool:
+        """Whether this simulates what ``other``, silicon under the same scheme, ran.
+
+        A simulated NPU says nothing of a phone's CPU, nor an emulated CPU of its NPU. A phone whose
+        nodes all fell back to the CPU was asked for its NPU, and was predicted wrongly.
+        """
+        if not (self.is_simulator and other.is_silicon and self.scheme == other.scheme):
+            return False
+        place = other.placement
+        if place is None or place.npu + place.cpu == 0:
+            return True
+        if self.evidence == "vendor-simulator":
+            return place.npu > 0 or bool(place.fallback)
+        return self.evidence != "emulated-runtime" or place.npu == 0
 
 
 class Pair(Record):
@@ -205,6 +277,45 @@ class Parting(Record):
     sample: int
     label: str | None
     answers: dict[str, str]
+
+
+class SiliconCheck(Record):
+    """How far ``simulator`` predicted ``silicon``: two targets under one scheme, on one data set.
+
+    ``relation`` is that of their chips; "same-generation" is another chip of the same Hexagon
+    generation, or a profile of that generation. ``simulator_chip`` and ``silicon_chip`` are SoC ids
+    of the catalogue, or what is said of a chip that it does not have; ``same_sdk`` is None where a
+    release is not known. ``agreement``, ``identical``, ``lsb``, ``max_abs`` and ``measured`` are as
+    in :class:`Pair`. ``predicted`` is the metric on the simulator, ``observed`` that on silicon,
+    and ``difference`` is observed minus predicted; its ``p_holm`` is corrected for all checks of
+    the same chip, or for all others. ``cautions`` say what else may make the two differ, or agree.
+    """
+
+    scheme: str
+    simulator: str
+    silicon: str
+    simulator_evidence: Evidence
+    silicon_evidence: Evidence
+    relation: Relation
+    simulator_chip: str | None = None
+    silicon_chip: str | None = None
+    simulator_generation: str | None = None
+    silicon_generation: str | None = None
+    simulator_sdk: str | None = None
+    silicon_sdk: str | None = None
+    same_sdk: bool | None = None
+    samples: int
+    measured: int
+    agreement: float
+    agreement_low: float | None = None
+    agreement_high: float | None = None
+    identical: float
+    lsb: Lsb | None = None
+    max_abs: float | None = None
+    predicted: MetricResult
+    observed: MetricResult
+    difference: Delta
+    cautions: tuple[str, ...] = ()
 
 
 class SchemeInfo(Record):
@@ -265,6 +376,8 @@ class Matrix(Record):
     ``target_names`` says in people's words what each target is (``Snapdragon 8 Gen 2, v73``);
     ``compared`` is the number of differences that Holm's correction covers. ``imported`` is where
     the outputs came from, if ``chipdrift import`` made this run: nothing was measured here.
+    ``silicon`` sets every simulator against every silicon that answered under the same scheme,
+    those of the same chip first.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -289,3 +402,4 @@ class Matrix(Record):
     warnings: tuple[str, ...]
     host: Host
     imported: str | None = None
+    silicon: tuple[SiliconCheck, ...] = ()

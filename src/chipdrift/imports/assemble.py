@@ -13,6 +13,7 @@ from typing import Any
 from chipdrift.errors import UnknownNameError
 from chipdrift.imports.against import Answered, answered, groups_of, pairs_of, partings_of
 from chipdrift.imports.column import Column, Imported
+from chipdrift.matrix.silicon import corrected, silicon_checks
 from chipdrift.metrics import (
     Metric,
     Outputs,
@@ -35,6 +36,7 @@ from chipdrift.records import (
     Pair,
     Parting,
     SchemeInfo,
+    SiliconCheck,
     TensorSpec,
 )
 from chipdrift.schemes import builtin_schemes
@@ -79,10 +81,16 @@ def assemble(
     pairs: list[Pair] = []
     groups: list[Group] = []
     partings: list[Parting] = []
+    checks: list[SiliconCheck] = []
+    names = {c.target: c.description for c in imported.columns if c.description}
     parted = 0
-    for _, members in itertools.groupby(_by_scheme(figures), key=lambda f: f.column.scheme):
+    for scheme, members in itertools.groupby(_by_scheme(figures), key=lambda f: f.column.scheme):
         there = list(members)
-        pairs += pairs_of(there)
+        paired = pairs_of(there)
+        pairs += paired
+        mine = [cell for cell in cells if cell.scheme == scheme]
+        outputs = {one.column.target: one.outputs for one in there}
+        checks += silicon_checks(metric, mine, outputs, paired, names)
         groups += groups_of(there)
         found, count = partings_of(metric, there, _MOST_PARTINGS - len(partings))
         partings += found
@@ -111,7 +119,7 @@ def assemble(
         ),
         schemes=tuple(_scheme(f.column) for f in _firsts(figures)),
         targets=tuple(dict.fromkeys(column.target for column in imported.columns)),
-        target_names={c.target: c.description for c in imported.columns if c.description},
+        target_names=names,
         compared=len(_tested(metric, cells, base)),
         cells=tuple(_corrected(metric, cells, base)),
         pairs=tuple(pairs),
@@ -123,6 +131,7 @@ def assemble(
         warnings=tuple(warnings),
         host=_host(),
         imported=imported.origin,
+        silicon=corrected(checks, cells),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from chipdrift.chips import recognize
 from chipdrift.data import load_data
 from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.imports.arrays import read_array
@@ -77,10 +78,16 @@ def qnn_columns(folder: Path, scheme: str, target: str | None) -> list[Column]:
             target=name,
             scheme=scheme,
             arrays={key: array for key, (array, _) in read_qnn(place, where, {}).items()},
-            provenance={"runtime": "qnn-net-run"},
+            provenance={"runtime": "qnn-net-run", **_chip_of(name)},
         )
         for name, place in places.items()
     ]
+
+
+def _chip_of(name: str) -> dict[str, str]:
+    """The chip that a device is called by, where it is called by one."""
+    chip = recognize(name)
+    return {} if chip is None else {"chip": chip.soc}
 
 
 def _column(

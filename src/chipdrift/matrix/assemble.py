@@ -14,8 +14,9 @@ import numpy as np
 
 from chipdrift.matrix.against import groups_of, pairs_of, partings_of
 from chipdrift.matrix.answers import Answers, derive, load_outputs, load_scheme, lsb_of
-from chipdrift.matrix.cells import CellPlan, placement_of
+from chipdrift.matrix.cells import CellPlan, phone_run_of, placement_of
 from chipdrift.matrix.request import BASELINE_TARGET, Request
+from chipdrift.matrix.silicon import corrected, silicon_checks
 from chipdrift.metrics import (
     answers_agree,
     compare,
@@ -36,10 +37,11 @@ from chipdrift.records import (
     Parting,
     Placement,
     SchemeInfo,
+    SiliconCheck,
     Status,
 )
 from chipdrift.store import Store
-from chipdrift.targets import list_targets
+from chipdrift.targets.ort import host_isa
 
 Array = np.ndarray[Any, Any]
 _SIGNIFICANT = 0.05
@@ -61,6 +63,8 @@ def assemble(
     pairs: list[Pair] = []
     groups: list[Group] = []
     partings: list[Parting] = []
+    checks: list[SiliconCheck] = []
+    names = {t.name: t.description for t in request.targets if t.description}
     parted = 0
     for members in by_scheme.values():
         if not any(cell.shown for cell in members):
@@ -68,9 +72,13 @@ def assemble(
         loaded = load_scheme(store, request, members, base)
         reference = loaded.get(BASELINE_TARGET)
         shown = [cell for cell in members if cell.shown]
-        made += [_cell(store, request, c, loaded.get(c.target.name), reference) for c in shown]
+        fresh = [_cell(store, request, c, loaded.get(c.target.name), reference) for c in shown]
+        made += fresh
         there = [(cell, loaded[cell.target.name]) for cell in shown if cell.target.name in loaded]
-        pairs += pairs_of(store, request, there)
+        paired = pairs_of(store, request, there)
+        pairs += paired
+        outputs = {cell.target.name: answers.outputs for cell, answers in there}
+        checks += silicon_checks(request.metric, fresh, outputs, paired, names)
         groups += groups_of(store, request, there)
         found, count = partings_of(request, there, _MOST_PARTINGS - len(partings))
         partings += found
@@ -92,7 +100,7 @@ def assemble(
         ),
         schemes=tuple(_scheme_info(by_scheme[scheme.name][0]) for scheme in request.schemes),
         targets=tuple(target.name for target in request.targets),
-        target_names={t.name: t.description for t in request.targets if t.description},
+        target_names=names,
         compared=len(_tested(request, made)),
         cells=tuple(_corrected(request, made)),
         pairs=tuple(pairs),
@@ -103,6 +111,7 @@ def assemble(
         complete=True,
         warnings=(*request.warnings, *_scheme_warnings(cells)),
         host=host(),
+        silicon=corrected(checks, made),
     )
 
 
@@ -117,11 +126,9 @@ def _with_output_shapes(request: Request, base: Answers) -> ModelInfo:
 
 def host() -> Host:
     """This machine."""
-    listed = {info.name: info for info in list_targets()}
-    words = listed[BASELINE_TARGET].description
     return Host(
         cpu=platform.processor() or platform.machine(),
-        isa=tuple(words[words.rfind("(") + 1 : -1].split()),
+        isa=host_isa() or ("unknown",),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0,
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         python=platform.python_version(),
@@ -146,6 +153,7 @@ def _cell(
         "options": dict(cell.target.options),
         "measured": len(timed),
         "model_sha256": cell.variant.sha256,
+        "phone": phone_run_of(store, cell),
     }
     if answers is None:
         status: Status = "failed" if cell.failed else "unsupported"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chipdrift.data import Samples
 from chipdrift.matrix.schedule import Job
 from chipdrift.matrix.variants import Variant
-from chipdrift.records import NodePlace, Placement
+from chipdrift.records import NodePlace, NodeTime, PhoneRun, Placement
 from chipdrift.store import Store, content_key
 from chipdrift.targets import Target, summarize
 from chipdrift.targets.base import Opened
@@ -94,7 +96,28 @@ def job_for(
         digest=tapped is not None,
         prior=sum(timed.values()) / len(timed) if timed else None,
         after=after,
+        notes=tapped is None,
     )
+
+
+def _phone_run(store: Store, cell: CellPlan, told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a phone told, its log in a file of its own in the run folder."""
+    if "trouble" in told:
+        return PhoneRun(trouble=str(told["trouble"])).model_dump(mode="json")
+    log = None
+    if told.get("log"):
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", cell.target.name)
+        log = f"logs/{cell.variant.scheme.name}-{name}-{cell.key[:8]}.txt"
+        store.write_file(log, str(told["log"]).encode())
+    nodes = tuple(NodeTime(node=n, op=o, seconds=s) for n, o, s in told.get("nodes", ()))
+    run = PhoneRun(**{**told, "nodes": nodes, "log": log})
+    return run.model_dump(mode="json")
+
+
+def phone_run_of(store: Store, cell: CellPlan) -> PhoneRun | None:
+    """What the cell's phone told when it last ran samples, if it ran on one."""
+    kept = store.fact(f"phone:{cell.key}") if cell.key else None
+    return None if kept is None else PhoneRun(**kept)
 
 
 def settle(store: Store, cell: CellPlan, job: Job) -> None:
@@ -123,6 +146,8 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
         store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
         store.put_fact(f"opening:{cell.key}", job.open_seconds)
+    if job.told:
+        store.put_fact(f"phone:{cell.key}", _phone_run(store, cell, job.told))
     if job.state == "refused":
         # Asked again next time: a refusal may have been for lack of memory.
         cell.reason = job.words

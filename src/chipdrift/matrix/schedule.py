@@ -2,7 +2,8 @@
 
 A job is one session (a model file on a target) and the samples it still owes. Jobs of one target
 follow each other in the same worker; when no job waits, a free core helps the job with the most
-left to do. A worker that dies, hangs or errs costs its job, never the run.
+left to do. A phone computes by itself: it has a worker of its own, beside those of the cores. A
+worker that dies, hangs or errs costs its job, never the run.
 """
 
 from __future__ import annotations
@@ -10,11 +11,11 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from chipdrift.data import Samples
 from chipdrift.store import Store
@@ -36,7 +37,8 @@ class Job:
     ``digest`` asks for the hash of all outputs in place of the outputs (for a tapped model).
     ``words`` says why a job was refused or failed; ``log`` is the end of what the worker printed.
     ``prior`` is what a sample took before, in seconds; ``after`` counts samples that the cell will
-    owe later unless it shares another's.
+    owe later unless it shares another's. ``notes`` asks a session on a place of its own (a phone)
+    what it has to tell of the whole, which then stands in ``told``.
     """
 
     label: str
@@ -47,6 +49,8 @@ class Job:
     digest: bool = False
     prior: float | None = None
     after: int = 0
+    notes: bool = False
+    told: Mapping[str, Any] = field(default_factory=dict)
     state: JobState = "waiting"
     words: str | None = None
     log: str | None = None
@@ -66,16 +70,18 @@ class Job:
 @dataclass(eq=False)
 class _Slot:
     core: int
+    place: str = ""
     worker: WorkerProcess | None = None
     job: Job | None = None
     standing: bool = False
     outstanding: deque[int] = field(default_factory=deque)
     deadline: float = 0.0
     opened: int = 0
+    finishing: bool = False
 
     @property
     def name(self) -> str:
-        return f"{self.core}-{self.opened}"
+        return f"{self.place or self.core}-{self.opened}"
 
 
 @dataclass(frozen=True)
@@ -113,7 +119,8 @@ class Scheduler:
 
     def warm(self, targets: Iterable[Target]) -> None:
         """Start workers for the first targets, so that they load while the models are made."""
-        for slot, target in zip(self._slots, targets, strict=False):
+        here = (target for target in targets if not target.place)
+        for slot, target in zip(self._slots, here, strict=False):
             slot.worker = WorkerProcess(target, slot.core)
 
     def close(self) -> None:
@@ -125,6 +132,9 @@ class Scheduler:
         """Run all jobs to their end; each job's ``state`` says which."""
         self._jobs = list(jobs)
         self._planned += sum(len(job.pending) for job in self._jobs)
+        have = {slot.place for slot in self._slots}
+        places = dict.fromkeys(job.target.place for job in self._jobs)
+        self._slots += [_Slot(-1, place) for place in places if place not in have]
         while True:
             for slot in self._slots:
                 if slot.job is None:
@@ -179,6 +189,10 @@ class Scheduler:
             job.done += 1
             job.seconds += float(seconds)  # type: ignore[arg-type]
             self._done += 1
+        elif kind == "finished":
+            job.told = body[0]  # type: ignore[assignment]
+            self._end(slot, "done", None)
+            return
         elif kind == "refused":
             job.log = slot.worker.last_words() if slot.worker else None
             self._end(slot, "refused", str(body[0]))
@@ -199,7 +213,11 @@ class Scheduler:
             feed = self._samples.feed(index)
             slot.worker.run(slot.name, self._samples.keys[index], feed, job.digest)
         if slot.standing and not slot.outstanding and not job.pending:
-            self._end(slot, "done", None)
+            if job.notes and slot.place:
+                slot.finishing = True
+                slot.worker.finish(slot.name)
+            else:
+                self._end(slot, "done", None)
 
     def _give_work(self, slot: _Slot) -> None:
         job = self._choose(slot)
@@ -209,12 +227,17 @@ class Scheduler:
             self._retire(slot)
             slot.worker = WorkerProcess(job.target, slot.core)
         slot.job, slot.standing, slot.opened = job, False, slot.opened + 1
+        slot.finishing = False
         slot.deadline = time.monotonic() + self._timeout
         job.state, job.workers = "running", job.workers + 1
-        slot.worker.open(slot.name, str(job.path), job.target.options, fresh=True)
+        options = job.target.session_options
+        if job.notes and slot.place:
+            options["notes"] = "yes"
+        slot.worker.open(slot.name, str(job.path), options, fresh=True)
 
     def _choose(self, slot: _Slot) -> Job | None:
-        waiting = [job for job in self._jobs if job.state == "waiting"]
+        mine = [job for job in self._jobs if job.target.place == slot.place]
+        waiting = [job for job in mine if job.state == "waiting"]
         if waiting:
             if slot.worker is not None:
                 same = [job for job in waiting if job.target == slot.worker.target]
@@ -223,7 +246,9 @@ class Scheduler:
             elsewhere = {s.worker.target.name for s in self._slots if s.worker and s is not slot}
             free = [job for job in waiting if job.target.name not in elsewhere]
             return (free or waiting)[0]
-        running = [job for job in self._jobs if job.state == "running" and job.done and job.pending]
+        if slot.place:
+            return None
+        running = [job for job in mine if job.state == "running" and job.done and job.pending]
         best = max(running, key=lambda job: job.each(0.0) * len(job.pending), default=None)
         if best is None:
             return None
@@ -234,6 +259,8 @@ class Scheduler:
     def _doing(self, slot: _Slot) -> str:
         if not slot.standing:
             return "building the session"
+        if slot.finishing:
+            return "taking what the session has to tell"
         return f"running sample {slot.outstanding[0]}" if slot.outstanding else "waiting"
 
     def _fail(self, slot: _Slot, words: str) -> None:
@@ -242,7 +269,9 @@ class Scheduler:
         assert job is not None
         if slot.worker is not None and not slot.worker.connection.closed:
             job.log = slot.worker.last_words()
-        self._end(slot, "failed", words)
+        if slot.finishing:  # every sample has run: what is lost is what it had to tell beside
+            job.told, job.log = {"trouble": words}, None
+        self._end(slot, "done" if slot.finishing else "failed", words)
         self._retire(slot)
 
     def _end(self, slot: _Slot, state: JobState, words: str | None) -> None:

@@ -112,7 +112,7 @@ def _between(
         words.append(f"95 % interval {low} to {high}")
     return PairCell(
         agreement=percent(least.agreement),
-        tint=_tint(least.agreement),
+        tint=tint(least.agreement),
         differing=differing(least),
         identical=percent(least.identical),
         lsb=f"{least.lsb.max:,} / {number(least.lsb.mean)}" if least.lsb is not None else None,
@@ -122,7 +122,7 @@ def _between(
     )
 
 
-def _tint(agreement: float) -> str:
+def tint(agreement: float) -> str:
     """Full agreement has no tint; then below 1, 2 and 5 % of samples that differ, and beyond."""
     apart = 1 - agreement
     if apart <= 0:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal, final
 
 Kind = Literal["loss", "gain", "calm", "note", "caution", "missing"]
-Section = Literal["matrix", "agreement", "diagnosis", "samples", "placement", "numbers", "basis"]
+Section = Literal[
+    "matrix", "silicon", "agreement", "diagnosis", "samples", "placement", "numbers", "basis"
+]
 
 
 @final

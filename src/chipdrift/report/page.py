@@ -62,7 +62,7 @@ def render(
     """
     import jinja2
 
-    from chipdrift.report import agreement, basis, diagnosis, heatmap, partings, places
+    from chipdrift.report import agreement, basis, checked, diagnosis, heatmap, partings, places
     from chipdrift.report.briefly import shortened
     from chipdrift.report.figures import Figures, noun, pieces
     from chipdrift.report.summary import findings
@@ -84,6 +84,7 @@ def render(
         noun=noun(matrix),
         findings=[*findings(matrix), *diagnosis.sentences(diagnoses)],
         heat=heatmap.heatmap(matrix),
+        checked=checked.section(matrix),
         agreements=agreement.agreements(matrix),
         diagnosed=diagnosis.diagnosed(matrix, diagnoses, fault),
         cards=partings.cards(matrix, pictures),

@@ -13,6 +13,7 @@ from chipdrift.report.remarks import (
     not_available,
     samples,
 )
+from chipdrift.report.silicon import silicon
 
 
 def findings(matrix: Matrix) -> list[Finding]:
@@ -20,6 +21,7 @@ def findings(matrix: Matrix) -> list[Finding]:
     return [
         *broken(matrix),
         *accuracy(matrix),
+        *silicon(matrix),
         *identical(matrix),
         *least_agreeing(matrix),
         *samples(matrix),

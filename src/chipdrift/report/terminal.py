@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chipdrift.counts import counted
 from chipdrift.records import Cell, Matrix
+from chipdrift.report.checked import Row, section
 from chipdrift.report.figures import Figures
 from chipdrift.report.placed import assumption
 from chipdrift.report.printing import folded, printable
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _COLOURS = {"loss": "bold red", "gain": "green", "caution": "yellow", "missing": "dim"}
 # A long name in a column's head is folded to a few lines, in a row's to a third of the terminal.
 _HEAD = 14
+_NAME = 22
+_MOST_OTHERS = 8
 _LEGEND = {
     "*": "* differs from the baseline (p < 0.05 after Holm's correction)",
     "=": "= shared with a chip that answers identically",
@@ -56,8 +59,69 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     where = f"{base.words.capitalize()}, {base.scheme} on {base.target}"
     _say(console, f"{where}: {value}{f' ({span})' * bool(span)}")
     console.print()
+    _print_checks(matrix, console)
     for finding in findings(matrix):
         _say(console, finding.text, _COLOURS.get(finding.kind, ""), bullet=True)
+
+
+def _print_checks(matrix: Matrix, console: Console) -> None:
+    """Simulator against silicon: a table where it fits, else a line for each check.
+
+    All of the same chip; of other chips, which check no simulator, a few where there is nothing
+    else.
+    """
+    found = section(matrix)
+    if found is None or found.instead:
+        return
+    _say(console, "Simulator against silicon" + ("" if found.same else " of other chips"), "bold")
+    shown = found.same or found.others[:_MOST_OTHERS]
+    table = _checks_table(matrix, shown, console)
+    if _fits(table, console):
+        console.print(table)
+    else:
+        for row in shown:
+            words = (
+                f"{row.scheme}, {row.simulator} against {row.silicon} ({row.relation}): same "
+                f"{matrix.metric.answer} on {row.same}, {row.predicted} predicted, "
+                f"{row.observed} {row.evidence}, p {row.p}"
+            )
+            _say(console, words, bullet=True)
+    left = len(found.same) + len(found.others) - len(shown)
+    if left:
+        words = f"{counted(left, 'comparison')} with other chips, which check no simulator"
+        _say(console, f"{words}: see the report.", "dim")
+    console.print()
+
+
+def _checks_table(matrix: Matrix, rows: Sequence[Row], console: Console) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 0, 0, 2))
+    for head in ("", "simulator", "silicon", f"same {matrix.metric.answer}", matrix.metric.name):
+        table.add_column(head, no_wrap=True)
+    table.add_column("p", justify="right", no_wrap=True)
+    for row in rows:
+        lines = (
+            [row.scheme],
+            [*_folded(console, row.simulator), *row.relation.split(", ")],
+            [*_folded(console, row.silicon), *_folded(console, row.its)],
+            [row.same, row.span],
+            [
+                f"{row.predicted} predicted",
+                f"{row.observed} {row.evidence}{'*' if row.significant else ''}",
+            ],
+            [row.p],
+        )
+        cells = ("\n".join(printable(console, line) for line in some if line) for some in lines)
+        style = "bold red" if row.significant else ""
+        table.add_row(*(Text(cell, style=style) for cell in cells))
+    return table
+
+
+def _folded(console: Console, name: str) -> list[str]:
+    return folded(printable(console, name), _NAME).split("\n")
 
 
 def _short(figures: Figures, cell: Cell) -> str:
@@ -138,5 +202,7 @@ def _say(console: Console, words: str, style: str = "", bullet: bool = False) ->
         console.print(text)
         return
     grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")  # a path longer than the line is broken, not cut off
     grid.add_row(Text("-", style=style), text)
     console.print(grid)

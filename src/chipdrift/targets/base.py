@@ -35,6 +35,9 @@ class Target:
     command line: an emulator and its options. ``packages`` are folders where the worker looks for
     packages before all others: another version of the runtime. ``answers_only``: it holds answers
     of whole models, and computes nothing that it could be asked about.
+    ``setup`` goes to ``open_session`` beside the options, and no answer depends on it: where a
+    server listens, how long to wait. ``place`` names what computes where that is not a core of this
+    host (a phone): it has one worker at a time, and all places work at once.
     """
 
     name: str
@@ -51,6 +54,13 @@ class Target:
     launcher: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     answers_only: bool = False
+    setup: Mapping[str, str] = field(default_factory=dict)
+    place: str = ""
+
+    @property
+    def session_options(self) -> dict[str, str]:
+        """All that the worker's ``open_session`` is given."""
+        return {**self.setup, **self.options}
 
 
 class TargetInfo(Record):
@@ -102,3 +112,11 @@ class Session(ABC):
     @abstractmethod
     def run(self, feed: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
         """One sample's outputs, in the order of the model's outputs."""
+
+    def finish(self) -> Mapping[str, Any]:
+        """What is to be told of the whole once the last sample has run: plain JSON values."""
+        return {}
+
+    def close(self) -> None:
+        """Let go of what the process does not let go of by itself."""
+        return

@@ -7,7 +7,7 @@ It computes nothing. It looks each sample up, by the hash of its inputs, in a ru
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -46,11 +46,18 @@ def resolve(rest: str) -> Target:
         raise UnknownNameError.of("target", chosen, names, f"Run {name} was imported with these.")
     mine = [column for column in columns if column["target"] == chosen]
     first = mine[0]
+    other = next((c for c in mine if c["evidence"] != first["evidence"]), None)
+    if other is not None:
+        raise RunError(
+            f"Target import:{rest}: its outputs under {first['scheme']} are {first['evidence']}, "
+            f"under {other['scheme']} {other['evidence']}, and a target's are of one kind. Give "
+            "them two names in import.toml."
+        )
     described = first["description"] or chosen
     digest = hashlib.sha256("".join(column["digest"] for column in mine).encode()).hexdigest()
     unsure = (
-        "imported outputs: their import does not say which model file ran (model_sha256); they are "
-        "taken for this scheme's by its name"
+        "the import does not say which model file ran (model_sha256): outputs are taken for this "
+        "scheme's by its name"
     )
     return Target(
         name=f"import:{rest}",
@@ -58,7 +65,7 @@ def resolve(rest: str) -> Target:
         evidence=first["evidence"],
         has_npu=False,
         options={"run": str(folder.resolve()), "target": chosen},
-        versions={**first["provenance"], "imported": digest[:16]},
+        versions={**_provenance(mine), "imported": digest[:16]},
         cautions={}
         if all(column["model_sha256"] for column in mine)
         else dict.fromkeys(_KINDS, unsure),
@@ -77,6 +84,15 @@ def listed() -> list[TargetInfo]:
             description="outputs measured elsewhere, from a run that chipdrift import made",
         )
     ]
+
+
+def _provenance(columns: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """Where the outputs come from, by field: of all schemes, where they do not come from one."""
+    told: dict[str, dict[str, None]] = {}
+    for column in columns:
+        for field, words in column["provenance"].items():
+            told.setdefault(field, {})[words] = None
+    return {field: " or ".join(words) for field, words in told.items()}
 
 
 def _columns(folder: Path, rest: str) -> list[dict[str, Any]]:

@@ -62,6 +62,10 @@ class WorkerProcess:
         """Ask for one sample's outputs, or for the hash of them."""
         self._send(("run", slot, sample, dict(feed), digest))
 
+    def finish(self, slot: str) -> None:
+        """Ask what is to be told of a session whose samples have all run."""
+        self._send(("finish", slot))
+
     def receive(self) -> tuple[Any, ...]:
         """The next answer; raises WorkerDiedError where there is none to come."""
         try:

@@ -20,6 +20,7 @@ from dataclasses import replace
 from multiprocessing.connection import Connection
 from typing import Any
 
+from chipdrift.errors import ChipdriftError
 from chipdrift.store import pack_arrays
 from chipdrift.targets.base import RefusedError, Session
 
@@ -54,12 +55,17 @@ def _serve(module: Any, sessions: dict[str, Session], request: tuple[Any, ...]) 
     started = time.perf_counter()
     try:
         if verb == "open":
-            sessions.clear() if request[4] else None
+            if request[4]:
+                for session in sessions.values():
+                    session.close()
+                sessions.clear()
             sessions[slot] = module.open_session(request[2], request[3])
             opened = sessions[slot].opened()
             if hasattr(module, "loaded"):
                 opened = replace(opened, versions=module.loaded())
             return ("opened", slot, opened, time.perf_counter() - started)
+        if verb == "finish":
+            return ("finished", slot, dict(sessions[slot].finish()))
         sample, feed, digest = request[2:]
         arrays = sessions[slot].run(feed)
         seconds = time.perf_counter() - started
@@ -69,6 +75,8 @@ def _serve(module: Any, sessions: dict[str, Session], request: tuple[Any, ...]) 
         return ("outputs", slot, sample, seconds, data)
     except RefusedError as refusal:
         return ("refused", slot, str(refusal))
+    except ChipdriftError as error:
+        return ("error", slot, str(error).rstrip("."))
     except Exception as error:
         return ("error", slot, f"{type(error).__name__}: {' '.join(str(error).split())}")
 
