@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chipdrift.imports import run_import
     from chipdrift.logs import read_log
     from chipdrift.matrix import cell_outputs, estimate_matrix, read_matrix, run_matrix
+    from chipdrift.phones import AdbServer, adb_at, kits_in
     from chipdrift.probe import run_probe
     from chipdrift.quantize import apply_scheme
     from chipdrift.records import Matrix
@@ -46,19 +47,25 @@ _HOMES = {
     "run_matrix": "matrix",
     "run_probe": "probe",
     "run_regress": "regress",
+    "AdbServer": "phones",
+    "adb_at": "phones",
+    "kits_in": "phones",
     "sdks_in": "sdk",
     "write_report": "report",
 }
 
 __all__ = [
+    "AdbServer",
     "ChipdriftError",
     "Matrix",
+    "adb_at",
     "apply_scheme",
     "builtin_schemes",
     "cell_outputs",
     "estimate_matrix",
     "find_chips",
     "get_scheme",
+    "kits_in",
     "list_targets",
     "load_data",
     "load_model",

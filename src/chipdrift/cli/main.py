@@ -16,6 +16,7 @@ from chipdrift.cli import (
     logs,
     measuring,
     models,
+    phones,
     probing,
     regressing,
     results,
@@ -24,6 +25,7 @@ from chipdrift.cli import (
 from chipdrift.cli.console import say
 from chipdrift.cli.stopping import TERMINATED, TerminatedError, ends_in_order
 from chipdrift.errors import ChipdriftError
+from chipdrift.phones import adb_at, kits_in
 from chipdrift.sdk import sdks_in
 
 app = typer.Typer(
@@ -61,6 +63,7 @@ for _verb in (
 # A keyword of Python's, so the function has another name.
 app.command(name="import")(importing.import_)
 app.add_typer(sdk.app, name="sdk")
+app.add_typer(phones.app, name="phones")
 
 
 @app.callback(invoke_without_command=True)
@@ -77,7 +80,12 @@ def _root(
 def main() -> None:
     """Run the command line: 0 done, 1 a cell failed, 2 misuse, 143 ended by SIGTERM."""
     try:
-        with ends_in_order(), sdks_in(sdk.sdk_folder(), say):
+        with (
+            ends_in_order(),
+            sdks_in(sdk.sdk_folder(), say),
+            kits_in(phones.kits_folder()),
+            adb_at(phones.adb_server()),
+        ):
             app()
     except TerminatedError:
         typer.echo("\nTerminated. What a run had measured is kept.", err=True)

@@ -80,7 +80,7 @@ class Asker:
         try:
             self.models += 1
             worker = self._worker or self._start()
-            worker.open(digest, str(path), self.target.options, True)
+            worker.open(digest, str(path), self.target.session_options, True)
             self.opened = self._receive()[2]
             for index, feed in enumerate(feeds):
                 self.inputs += 1

@@ -169,8 +169,10 @@ def open_session(path: str, options: Mapping[str, str]) -> Session:
     return OrtSession(build(path, settings, ["CPUExecutionProvider"]))
 
 
-def build(path: str, settings: Any, providers: list[str] | None) -> onnxruntime.InferenceSession:
-    """An InferenceSession, its refusals told apart from a broken installation."""
+def build(
+    model: str | bytes, settings: Any, providers: list[str] | None
+) -> onnxruntime.InferenceSession:
+    """A session of a file or its bytes; refusals are told apart from a broken installation."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -183,7 +185,7 @@ def build(path: str, settings: Any, providers: list[str] | None) -> onnxruntime.
         state.EPFail,
     )
     try:
-        return onnxruntime.InferenceSession(path, settings, providers=providers)
+        return onnxruntime.InferenceSession(model, settings, providers=providers)
     except refusals as error:
         raise RefusedError(" ".join(str(error).split())) from error
 

@@ -13,6 +13,10 @@ from chipdrift.targets.plugins import Runtime, find_plugins
 
 _PLUMBING = frozenset(
     {
+        "adb_litert",
+        "adb_netrun",
+        "adb_runner",
+        "adb_tool",
         "arm64",
         "arm64root",
         "base",

@@ -58,7 +58,7 @@ def _try(pin: Pin, folder: Path) -> None:
     )
     worker = WorkerProcess(target, -1)
     try:
-        worker.open("trial", str(paths().model), target.options, fresh=True)
+        worker.open("trial", str(paths().model), target.session_options, fresh=True)
         kind, _, told, *_ = (
             worker.receive() if worker.connection.poll(_TRIAL_SECONDS) else ("", "", "no answer")
         )

@@ -1,0 +1,253 @@
+"""Phones, and whatever else runs adbd: ``adb:<serial>``, or ``adb:`` where there is only one.
+
+Behind ``/`` stands what runs the model there: ``cpu`` and ``qnn`` are chipdrift's own runner over
+onnxruntime's C API, ``qnn-net-run`` is Qualcomm's, ``litert`` is LiteRT's benchmark_model. Without
+it the phone's NPU is taken where its kit is there, else its CPU.
+
+A result's evidence is ``device`` only where the phone says that it is silicon, and which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import final
+
+from chipdrift.errors import ChipdriftError, UnknownNameError
+from chipdrift.phones import (
+    Identity,
+    Phone,
+    PhoneError,
+    adb_program,
+    current_server,
+    find_phone,
+    identify,
+    kit_for,
+)
+from chipdrift.phones.kit import LIBRARY, PROVIDER, RUNNER, Kit, htp_libraries, piece
+from chipdrift.targets import adb_litert, adb_netrun
+from chipdrift.targets.base import Part, Session, Target, TargetInfo
+
+_QUALCOMM = ("qti", "qcom", "qualcomm")
+_KINDS = ("float32", "float16", "qdq", "asis")
+_COOL_SECONDS = "180"
+_RETURN_SECONDS = "60"
+_FLOAT32 = (
+    "not available: the NPU computes a float32 graph in FP16, so what it would answer is the "
+    "scheme fp16"
+)
+
+
+@final
+@dataclass(frozen=True)
+class Way:
+    """One way to run a model on a phone.
+
+    ``needs`` are the kit's files for a chip of a Hexagon generation (``v73``), None unknown.
+    """
+
+    name: str
+    words: str
+    has_npu: bool
+
+    def needs(self, hexagon: str | None) -> list[str]:
+        """Names of files in the kit, those that run on the phone's CPU first."""
+        if self.name == "cpu":
+            return [RUNNER, LIBRARY]
+        if self.name == adb_litert.WAY:
+            return [adb_litert.PROGRAM]
+        libraries = htp_libraries(hexagon or "vNN")
+        if self.name == "qnn":
+            return [RUNNER, LIBRARY, *libraries]
+        return [adb_netrun.PROGRAM, *libraries]
+
+
+WAYS = {
+    way.name: way
+    for way in (
+        Way("cpu", "onnxruntime, CPU", False),
+        Way("qnn", "onnxruntime, QNN on the NPU", True),
+        Way(adb_netrun.WAY, "Qualcomm's qnn-net-run on the NPU", True),
+        Way(adb_litert.WAY, "LiteRT's benchmark_model, CPU", False),
+    )
+}
+
+_TOOLS = {adb_netrun.WAY: adb_netrun, adb_litert.WAY: adb_litert}
+
+
+def resolve(rest: str) -> Target:
+    """The phone with that serial, and a way that its kit allows."""
+    serial, slash, wanted = rest.partition("/")
+    if slash and wanted not in WAYS:
+        raise UnknownNameError.of("way to run on a phone", wanted, WAYS, "It stands behind the /.")
+    phone = find_phone(serial, current_server())
+    identity = identify(phone)
+    kit = kit_for(identity.abi)
+    way = WAYS[wanted] if slash else _best(kit, identity)
+    if way.name in _TOOLS:
+        _TOOLS[way.name].require(identity)
+    files = _files(kit, way, identity)
+    lacks = [name for name in files if not kit.holds(name)]
+    if lacks:
+        raise ChipdriftError(
+            f"Target adb:{rest} lacks {_and(lacks)} in {kit.folder}. For {lacks[0]}: "
+            f"{piece(identity.abi, lacks[0], kit.folder).get}. All of it: chipdrift doctor "
+            f"adb:{phone.serial}/{way.name}."
+        )
+    kit.check(phone, identity, [name for name in files if "Skel" not in name])
+    return _target(
+        f"adb:{rest}" if serial else f"adb:{phone.serial}{slash}{wanted}",
+        phone,
+        identity,
+        kit,
+        way,
+        files,
+    )
+
+
+def _target(
+    name: str, phone: Phone, identity: Identity, kit: Kit, way: Way, files: list[str]
+) -> Target:
+    versions = {
+        "soc": identity.soc_model or "unknown",
+        "build": identity.build or "unknown",
+        "android": identity.android or "none",
+        "machine": identity.machine,
+        "kit": kit.digest(files),
+    }
+    release = kit.release() if LIBRARY in files else None
+    if release is not None:
+        versions = {"onnxruntime": release, **versions}
+    cautions = []
+    if identity.emulated is not None:
+        cautions.append(f"not silicon: {identity.emulated}")
+    elif identity.unknown_chip is not None:
+        cautions.append(identity.unknown_chip)
+    refuses = {"float32": _FLOAT32} if way.has_npu else {}
+    told = dict.fromkeys(_KINDS, cautions)
+    options = {"serial": phone.serial, "way": way.name}
+    if way.name in _TOOLS:
+        facts = _TOOLS[way.name].facts(identity, kit)
+        versions |= facts.versions
+        options |= facts.options
+        refuses |= facts.refuses
+        told = {kind: [*cautions, facts.cautions[kind]] for kind in _KINDS}
+    return Target(
+        name=name,
+        runtime=__name__,
+        evidence="device" if identity.emulated is None else "emulated-runtime",
+        has_npu=way.has_npu,
+        # Two phones of one chip and one build are two phones: each answers for itself.
+        options=options,
+        versions=versions,
+        refuses=refuses,
+        cautions={kind: "; ".join(words) for kind, words in told.items() if words},
+        description=f"{identity.label}, {way.words}",
+        setup={
+            "server": str(phone.server),
+            "kit": str(kit.folder),
+            "files": " ".join(files),
+            "cool": _COOL_SECONDS,
+            "returns": _RETURN_SECONDS,
+        },
+        place=f"phone {phone.serial}",
+    )
+
+
+def _files(kit: Kit, way: Way, identity: Identity) -> list[str]:
+    """What is pushed: what the way needs, and onnxruntime's provider where it is a file apart."""
+    hexagon = None if identity.chip is None else identity.chip.hexagon
+    needed = way.needs(hexagon)
+    return [*needed, PROVIDER] if way.name == "qnn" and kit.holds(PROVIDER) else needed
+
+
+def _best(kit: Kit, identity: Identity) -> Way:
+    """The NPU where the chip has one that is known and the kit has its files, else the CPU."""
+    chip, maker = identity.chip, identity.soc_manufacturer.lower()
+    if chip is None or chip.hexagon is None or maker not in _QUALCOMM:
+        return WAYS["cpu"]
+    npu = WAYS["qnn"]
+    return npu if all(kit.holds(name) for name in npu.needs(chip.hexagon)) else WAYS["cpu"]
+
+
+def listed() -> list[TargetInfo]:
+    """Every phone that a running adb server sees; no server is started for it."""
+    server = current_server()
+    if not server.answers():
+        how = (
+            "adb start-server"
+            if adb_program()
+            else "install adb first (Debian: apt-get install adb)"
+        )
+        return [_line("SERIAL", "a phone over adb", f"no adb server answers at {server}: {how}")]
+    try:
+        seen = server.phones()
+    except PhoneError as error:
+        return [_line("SERIAL", "a phone over adb", str(error).rstrip("."))]
+    if not seen:
+        words = f"the adb server at {server} sees no phone: plug one in with USB debugging on"
+        return [_line("SERIAL", "a phone over adb", words)]
+    found = []
+    for one in seen:
+        if one.trouble is not None:
+            found.append(_line(one.serial, "a phone over adb", f"it {one.trouble}"))
+            continue
+        try:
+            target = resolve(one.serial)
+        except ChipdriftError as error:
+            found.append(_line(one.serial, "a phone over adb", str(error).rstrip(".")))
+            continue
+        found.append(
+            TargetInfo(
+                name=target.name,
+                evidence=target.evidence,
+                available=True,
+                description=target.description,
+            )
+        )
+    return found
+
+
+def parts(rest: str) -> list[Part]:
+    """What ``adb:<rest>`` is made of: adb, the phone, and each file of its kit."""
+    serial, slash, wanted = rest.partition("/")
+    server = current_server()
+    program = adb_program()
+    found = [
+        Part("adb", program, "on Debian, apt-get install adb; elsewhere Android's platform tools")
+    ]
+    if serial in ("SERIAL", "") and not slash and not server.answers():
+        return found
+    try:
+        phone = find_phone("" if serial == "SERIAL" else serial, server)
+        identity = identify(phone)
+        kit = kit_for(identity.abi)
+    except ChipdriftError as error:
+        return [*found, Part("phone", None, str(error).rstrip("."))]
+    found.append(Part("phone", f"{phone.serial}: {identity.label}, {identity.abi}", ""))
+    way = WAYS.get(wanted) or _best(kit, identity)
+    for name in _files(kit, way, identity):
+        where = kit.path(name)
+        here = str(where) if where.is_file() else None
+        found.append(Part(name, here, piece(identity.abi, name, kit.folder).get))
+    return [*found, *(_TOOLS[way.name].parts() if way.name in _TOOLS else [])]
+
+
+def _line(serial: str, words: str, reason: str) -> TargetInfo:
+    return TargetInfo(
+        name=f"adb:{serial}", evidence="device", available=False, description=words, reason=reason
+    )
+
+
+def open_session(path: str, options: Mapping[str, str]) -> Session:
+    """The model at ``path`` on the phone; raises RefusedError with the runtime's words."""
+    from chipdrift.targets.adb_runner import RunnerSession
+
+    if options["way"] in _TOOLS:
+        session: Session = _TOOLS[options["way"]].open_session(path, options)
+        return session
+    return RunnerSession(path, options)
+
+
+def _and(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
