@@ -53,15 +53,15 @@ def bad_requests(tmp_path: Path) -> dict[str, str]:
     (tmp_path / "full" / "0.npy.partial").symlink_to("/dev/full")
     fine = {"x": here / "good.npy"}
     return {
-        "The request is 'walk'; expected run or end.": "walk\tout\n",
-        "The request is 'end'; expected run or end.": "end\tnow\n",
+        "The request is 'walk'; expected run, put, get or end.": "walk\tout\n",
+        "The request is 'end'; expected run, put, get or end.": "end\tnow\n",
         "names no folder": "run\n",
         "expected <input>=<file.npy>": "run\tout\tx\n",
         "lacks the input 'x'": request(tmp_path / "out", {}),
         "has no input 'z'; it has: 'x'": request(tmp_path / "out", {"z": here / "good.npy"}),
         "Input 'x' is given twice": request(tmp_path / "out", fine).replace("\n", "\tx=a\n"),
         "before another character": "run\tout\tx=a\\b\n",
-        "A backslash in the output folder": "run\tout\\\n",
+        "A backslash in the path of 'run'": "run\tout\\\n",
         "NUL character": "run\tou\0t\n",
         "holds int32 (2, 3); expected float32 (N, 3)": array("ints", good.astype("i4")),
         "holds float32 (2, 4); expected float32 (N, 3)": array("wide", np.ones((2, 4), "f4")),
