@@ -16,6 +16,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "targets"))
 
+from phone_kit import arm64_root
 from qdq_models import conv_stack
 from targets_worker import demo_feeds, demo_quantized, open_in, run_in, working
 
@@ -35,12 +36,7 @@ Array = np.ndarray[Any, Any]
 @pytest.fixture(scope="module")
 def root() -> Path:
     """The root in the user's cache folder, made where it is not there: 260 MB, about a minute."""
-    with sdks_in(sdk_folder()):
-        place = arm64.folder()
-    assert place is not None
-    if not place.is_dir():
-        make_root(place)
-    return place
+    return arm64_root()
 
 
 @pytest.fixture(scope="module")

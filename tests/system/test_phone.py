@@ -18,15 +18,14 @@ import onnx
 import pytest
 from emulated_phone import AdbServer, EmulatedPhone, LockedPhone
 from onnx import TensorProto, helper
+from phone_kit import linux_kit
 
 from chipdrift.cli.sdk import sdk_folder
 from chipdrift.demo import DemoPaths
 from chipdrift.phones import AdbServer as Server
 from chipdrift.phones import PhoneError, PhoneFiles, adb_at, find_phone, kits_in
-from chipdrift.phones.build import build_runner, find_compiler
 from chipdrift.sdk import sdks_in
-from chipdrift.targets import WorkerProcess, arm64, get_target
-from chipdrift.targets.arm64root import make_root
+from chipdrift.targets import WorkerProcess, get_target
 from conftest import Cli
 
 pytestmark = pytest.mark.system
@@ -38,18 +37,7 @@ RUNNER = "chipdrift-runner"
 @pytest.fixture(scope="module")
 def kits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The kit of a Linux phone: our runner, cross-compiled, and the aarch64 wheel's library."""
-    with sdks_in(sdk_folder()):
-        place = arm64.folder()
-    assert place is not None
-    if not place.is_dir():
-        make_root(place)
-    folder = tmp_path_factory.mktemp("kits")
-    kit = folder / "linux-aarch64"
-    kit.mkdir()
-    build_runner(kit, find_compiler())
-    (library,) = (place / arm64.SITE / "onnxruntime" / "capi").glob("libonnxruntime.so.*")
-    shutil.copy(library, kit / LIBRARY)
-    return folder
+    return linux_kit(tmp_path_factory.mktemp("kits"))
 
 
 @pytest.fixture(scope="module")

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 import runner_models as models
+from phone_kit import arm64_root
 from runner_built import Command, built, demo_requests, library_in, on, places, python_session
 from runner_process import loaded, request, same_bits, saved, tell
 
-from chipdrift.cli.sdk import sdk_folder
-from chipdrift.sdk import sdks_in
 from chipdrift.targets import arm64, ort
-from chipdrift.targets.arm64root import make_root
 
 pytestmark = pytest.mark.system
 
@@ -24,12 +22,7 @@ pytestmark = pytest.mark.system
 @pytest.fixture(scope="module")
 def root() -> Path:
     """Debian's arm64 and the aarch64 wheels: test_arm64.py says more."""
-    with sdks_in(sdk_folder()):
-        place = arm64.folder()
-    assert place is not None
-    if not place.is_dir():
-        make_root(place)
-    return place
+    return arm64_root()
 
 
 @pytest.fixture(scope="module")

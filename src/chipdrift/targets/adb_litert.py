@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -102,9 +101,7 @@ class Benchmark(Tool):
                     f"{list(value.shape)}"
                 )
             self._shapes[value.name] = tuple(size or 0 for size in value.shape)
-        self._kept = tempfile.TemporaryDirectory(prefix="chipdrift-tflite-")
-        self.model = Path(self._kept.name) / "model.tflite"
-        self.model.write_bytes(made.data)
+        self.model = made.data
 
     def opened(self, phone: Phone, place: Place) -> Opened:
         """Every node on the CPU; the tool tells no version."""
@@ -189,10 +186,6 @@ class Benchmark(Tool):
             f"; it does not know {' and '.join(lacks)}: take a newer one of TensorFlow Lite's, as "
             "LiteRT's own tool of that name has no inputs"
         )
-
-    def close(self) -> None:
-        """Remove the file."""
-        self._kept.cleanup()
 
 
 def read_profile(text: str) -> list[tuple[str, str, float]]:

@@ -122,7 +122,12 @@ def compile_context(path: Path, soc: str, folder: Path) -> Compiled:
     device = next(one for one in onnxruntime.get_ep_devices() if one.ep_name == _PROVIDER)
     provider = {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), "soc_model": soc}
     settings.add_provider_for_devices([device], provider)
-    opened = OrtSession(build(model, settings, None)).opened()
+    session = build(model, settings, None)
+    if _PROVIDER not in session.get_providers():
+        raise RuntimeError(
+            f"{_PROVIDER} could not be created and onnxruntime went on with the CPU in silence"
+        )
+    opened = OrtSession(session).opened()
     try:
         if not written.is_file():
             raise ModelError("the NPU takes no node of it")
@@ -144,14 +149,10 @@ class NetRun(Tool):
     def __init__(self, path: Path, soc: str) -> None:
         import onnxruntime
 
-        self._kept = tempfile.TemporaryDirectory(prefix="chipdrift-context-")
-        try:
-            self._made = compile_context(path, soc, Path(self._kept.name))
-        except BaseException:
-            self._kept.cleanup()
-            raise
+        with tempfile.TemporaryDirectory(prefix="chipdrift-context-") as folder:
+            self._made = compile_context(path, soc, Path(folder))
+            self.model = self._made.context.binary.read_bytes()
         self._context = self._made.context
-        self.model = self._context.binary
         self._before, self._after = (
             None
             if part is None
@@ -215,10 +216,6 @@ class NetRun(Tool):
             f". The tool is of SDK {self._told} and the context of {made[1]}: take the kit's files "
             "from that SDK or a later one"
         )
-
-    def close(self) -> None:
-        """Remove the context."""
-        self._kept.cleanup()
 
 
 def _ran(session: Any, values: Mapping[str, Array]) -> dict[str, Array]:

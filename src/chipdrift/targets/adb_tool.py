@@ -5,28 +5,16 @@ What differs between the tools is a :class:`Tool`; pushing, running, health and 
 
 from __future__ import annotations
 
-import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from chipdrift.phones import (
-    AdbServer,
-    Kit,
-    Phone,
-    PhoneError,
-    PhoneFiles,
-    PhoneGoneError,
-    RunLog,
-    cool_down,
-    take_health,
-)
-from chipdrift.phones.program import end_program, last_words, run_program, sweep_runs
-from chipdrift.targets.adb_runner import vars_of
+from chipdrift.phones import Phone, PhoneError, PhoneGoneError
+from chipdrift.phones.program import end_program, last_words, run_program
+from chipdrift.targets.adb_visit import Visit
 from chipdrift.targets.base import Opened, Session
 
 Array = np.ndarray[Any, Any]
@@ -66,7 +54,7 @@ class Tool(ABC):
     """
 
     program: str
-    model: Path
+    model: bytes
     folder: str
 
     @abstractmethod
@@ -109,10 +97,6 @@ class Tool(ABC):
         del printed
         return ""
 
-    def close(self) -> None:
-        """Let go of files."""
-        return
-
 
 @final
 class ToolSession(Session):
@@ -120,34 +104,24 @@ class ToolSession(Session):
 
     def __init__(self, tool: Tool, options: Mapping[str, str]) -> None:
         self._tool = tool
-        self._phone = Phone(options["serial"], AdbServer.at(options["server"]))
-        self._phone.require()
-        self._options = options
+        self._visit = Visit(options)
+        self._phone = self._visit.phone
         self._limit = float(options.get("limit", _LIMIT))
-        self._log: RunLog | None = None
         self._seconds: list[float] = []
         self._samples = 0
         self._last: dict[str, bytes] = {}
-        self._away = 0
-        self._told: dict[str, Any] = {}
-        self._notes = "notes" in options
-        if self._notes:
-            before, waited = cool_down(self._phone, float(options["cool"]))
-            self._told = {"before": vars_of(before), "cooled": round(waited, 1)}
         self._begin()
         self._opened = tool.opened(self._phone, self._place)
 
     def _begin(self) -> None:
         """Everything that a phone that came back needs again."""
-        kit = Kit(Path(self._options["kit"]))
-        self._files = PhoneFiles(self._phone)
-        self._place = Place(
-            self._files.put_kit({n: kit.path(n) for n in self._options["files"].split()}),
-            sweep_runs(self._phone, self._files.folder),
-            self._files.put(self._tool.model),
-        )
-        if self._notes:
-            self._log = RunLog(self._phone, self._files.folder)
+        visit = self._visit
+        visit.begin()
+        self._place = Place(visit.kit, visit.work, visit.files.put(self._tool.model))
+
+    def _again(self) -> None:
+        end_program(self._phone, self._place.work)
+        self._begin()
 
     def opened(self) -> Opened:
         """Placement as the tool's model has it."""
@@ -156,19 +130,7 @@ class ToolSession(Session):
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
         """One sample's outputs; waits once for a phone that went away."""
         self._last = self._tool.raws(feed)
-        try:
-            return self._run()
-        except PhoneGoneError as error:
-            limit = float(self._options["returns"])
-            if not self._phone.returns(limit):
-                raise PhoneGoneError(
-                    f"{str(error).rstrip('.')}; it did not come back within {limit:g} s. What it "
-                    "had answered is kept: run the same command again"
-                ) from error
-            self._away += 1
-            end_program(self._phone, self._place.work)
-            self._begin()
-            return self._run()
+        return self._visit.insist(self._run, self._again)
 
     def _run(self) -> list[Array]:
         printed, left = self._do(profile=False)
@@ -189,7 +151,7 @@ class ToolSession(Session):
         return answers
 
     def _do(self, profile: bool) -> tuple[str, tuple[str, ...]]:
-        inputs = {name: self._files.put(data) for name, data in self._last.items()}
+        inputs = {name: self._visit.files.put(data) for name, data in self._last.items()}
         command = self._tool.command(self._place, inputs, profile)
         try:
             ended = run_program(
@@ -214,24 +176,8 @@ class ToolSession(Session):
 
     def finish(self) -> Mapping[str, Any]:
         """Heat and battery before and after, times where the tool tells them, the phone's log."""
-        log = ""
-        self._told |= {"after": vars_of(take_health(self._phone)), "away": self._away}
-        if self._log is not None:
-            log = self._log.read()
-            self._log.restore()
-        if self._samples:
-            self._told["samples"] = self._samples
-        if self._seconds:
-            _, left = self._do(profile=True)
-            self._told |= {
-                "median_seconds": statistics.median(self._seconds),
-                "slowest_seconds": max(self._seconds),
-                "nodes": self._tool.nodes({name: self._pull(name) for name in left}),
-            }
-        self._told |= {"sent": self._files.sent, "log": log}
-        self.close()
-        return self._told
+        return self._visit.tell(self._samples, self._seconds, self._profile)
 
-    def close(self) -> None:
-        """Let go of what was made for the tool."""
-        self._tool.close()
+    def _profile(self) -> list[tuple[str, str, float]]:
+        _, left = self._do(profile=True)
+        return self._tool.nodes({name: self._pull(name) for name in left})

@@ -17,6 +17,7 @@ _PLUMBING = frozenset(
         "adb_netrun",
         "adb_runner",
         "adb_tool",
+        "adb_visit",
         "arm64",
         "arm64root",
         "base",
