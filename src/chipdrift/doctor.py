@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from chipdrift.errors import ChipdriftError, UnknownNameError
 from chipdrift.records import Record
+from chipdrift.sdk import nothing_fetched
 from chipdrift.targets import TargetInfo, get_target
 from chipdrift.targets.plugins import Runtime
 from chipdrift.targets.registry import every_runtime
@@ -51,7 +52,8 @@ def check_target(name: str) -> Checkup:
         return _whole(prefix, runtime)
     reason, description = None, ""
     try:
-        description = get_target(name).description
+        with nothing_fetched():
+            description = get_target(name).description
     except UnknownNameError:
         raise
     except ChipdriftError as error:
@@ -106,7 +108,8 @@ def _parts(runtime: Runtime, here: list[str], rests: Iterable[str]) -> tuple[Fin
         found = dict.fromkeys(part for rest in rests for part in tell(rest))
         return tuple(Finding(name=p.name, found=p.found, get=p.get) for p in found)
     try:
-        versions = {k: v for name in here for k, v in get_target(name).versions.items()}
+        with nothing_fetched():
+            versions = {k: v for name in here for k, v in get_target(name).versions.items()}
     except ChipdriftError:  # a line that stands for many, as import:RUN#TARGET
         versions = {}
     return tuple(Finding(name=key, found=found, get=None) for key, found in versions.items())

@@ -110,6 +110,18 @@ def test_the_arm64_root(bare: Path, cli: Cli) -> None:
     assert f"arm64 root: {place}\n" in out
 
 
+@pytest.mark.htp
+def test_asking_fetches_nothing(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    code, out, err = cli("doctor", "htp:sm8550@2.50")
+    assert (code, err) == (1, "")
+    assert "SDK 2.50 is not here yet" in out and "chipdrift sdk install 2.50" in out
+    assert not (tmp_path / "cache").exists()
+
+
 @pytest.mark.parametrize("name", ["ort:arm65", "orr", "tpu:7", "htp:sm8555", ":", ""])
 def test_names_that_nobody_knows(name: str, cli: Cli) -> None:
     code, out, err = cli("doctor", name)

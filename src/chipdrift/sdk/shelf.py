@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -30,10 +30,14 @@ def _in_silence(words: str) -> None:
 @final
 @dataclass(frozen=True)
 class Shelf:
-    """SDKs in ``folder``, one folder each; ``tell`` is called with a line for people."""
+    """SDKs in ``folder``, one folder each; ``tell`` is called with a line for people.
+
+    ``fetches`` is False where somebody only asks what is here.
+    """
 
     folder: Path
     tell: Callable[[str], None] = _in_silence
+    fetches: bool = True
 
     def place(self, pin: Pin) -> Path:
         """Where the SDK is, or would be: another wheel is another folder."""
@@ -57,6 +61,11 @@ class Shelf:
         place = self.place(pin)
         if place.is_dir():
             return place
+        if not self.fetches:
+            raise ChipdriftError(
+                f"SDK {pin.name} is not here yet: its first use fetches it, {pin.fetched} MB, and "
+                f"so does chipdrift sdk install {pin.name}."
+            )
         with self._locked(pin) as lock, _explained(self.folder):
             if place.is_dir():  # another process made it while this one waited
                 return place
@@ -130,6 +139,17 @@ def sdks_in(
     token = _SHELF.set(shelf)
     try:
         yield shelf
+    finally:
+        _SHELF.reset(token)
+
+
+@contextmanager
+def nothing_fetched() -> Iterator[None]:
+    """Within it, an SDK that is not here is an error and is not fetched."""
+    shelf = _SHELF.get()
+    token = _SHELF.set(None if shelf is None else replace(shelf, fetches=False))
+    try:
+        yield
     finally:
         _SHELF.reset(token)
 
