@@ -129,8 +129,11 @@ def test_an_import_of_both_holds_the_one_to_the_other(
     (check,) = json.loads(text)["silicon"]
     assert (check["simulator"], check["silicon"]) == ("sim", "phone")
     assert (check["relation"], check["agreement"]) == ("same-chip", (N - WRONG) / N)
-    said = " ".join(cli("report", tmp_path / "run")[1].split())
-    assert f"gave the phone's answer (phone) under asis on {N - WRONG} of {N} samples" in said
+    # The import prints it, as the report does.
+    for asking in (asked, ["report", tmp_path / "run"]):
+        said = " ".join(cli(*asking)[1].split())
+        assert f"gave the phone's answer (phone) under asis on {N - WRONG} of {N} samples" in said
+        assert "Simulator against silicon" in said and f"{N - WRONG} of {N}" in said
 
 
 def test_a_target_of_two_kinds_of_evidence_is_refused(

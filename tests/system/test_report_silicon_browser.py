@@ -1,4 +1,4 @@
-"""The section "Simulator against silicon" in Debian's Chromium: in the window, console empty."""
+"""Simulators against silicon, and phones, in Debian's Chromium: in the window, console empty."""
 
 import sys
 from pathlib import Path
@@ -9,15 +9,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "report"))
 
 from report_matrices import CPU, A, cell, matrix
 from test_report_browser import chromium, widths
+from test_report_phones import every_kind
 from test_report_silicon import C, check, device
 
+from chipdrift.records import Matrix
 from chipdrift.report.page import render
 
 pytestmark = pytest.mark.system
 
 
-@pytest.fixture
-def report(tmp_path: Path) -> Path:
+def silicon() -> Matrix:
     """Every kind of check, long names and long cautions among them."""
     path = f"import:/some/someone/{'abcdefghij' * 15}#phone"
     checks = (
@@ -27,9 +28,13 @@ def report(tmp_path: Path) -> Path:
         check(simulator=A, relation="other-generation", simulator_chip="SM8350"),
         check(real=path, simulator=A, relation="unknown", silicon_chip="a chip " * 30),
     )
-    found = matrix(
-        cell("w8a8", CPU), cell("w8a8", C), device(), device(target=path), silicon=checks
-    )
+    cells = (cell("w8a8", CPU), cell("w8a8", C), device(), device(target=path))
+    return matrix(*cells, silicon=checks)
+
+
+@pytest.fixture(params=[silicon, every_kind])
+def report(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    found = request.param()
     file = tmp_path / "report.html"
     file.write_text(render(found, {}).replace("<details>", "<details open>"), encoding="utf-8")
     return file

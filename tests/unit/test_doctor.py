@@ -111,9 +111,7 @@ def test_the_arm64_root(bare: Path, cli: Cli) -> None:
 
 
 @pytest.mark.htp
-def test_asking_fetches_nothing(
-    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_asking_fetches_nothing(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxruntime_qnn")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     code, out, err = cli("doctor", "htp:sm8550@2.50")

@@ -148,6 +148,7 @@ def _print(matrix: Matrix, console: Console) -> None:
     console.print()
     if not matrix.metric.against_baseline:
         _print_accuracy(matrix, console)
+    _print_silicon(matrix, console)
     many = len(matrix.schemes) > 1
     alike = [group for group in matrix.groups if len(group.targets) > 1]
     for group in alike:
@@ -191,6 +192,22 @@ def _print(matrix: Matrix, console: Console) -> None:
     console.print(table)
     if len(shown) > _MOST_PAIRS:
         console.print(Text(f"{len(shown) - _MOST_PAIRS} more pairs that agree more: --json."))
+
+
+def _print_silicon(matrix: Matrix, console: Console) -> None:
+    """How far simulators among the targets predicted the silicon among them."""
+    if not matrix.silicon:
+        return
+    from rich.text import Text
+
+    from chipdrift.report.printing import printable
+    from chipdrift.report.silicon import silicon
+    from chipdrift.report.terminal import print_checks
+
+    print_checks(matrix, console)
+    for finding in silicon(matrix):
+        console.print(Text(printable(console, finding.text)))
+    console.print()
 
 
 def _print_accuracy(matrix: Matrix, console: Console) -> None:

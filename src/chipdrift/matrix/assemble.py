@@ -207,7 +207,8 @@ def _beside(cell: CellPlan, placement: Placement | None) -> str | None:
     if placement is not None and cell.target.has_npu and placement.npu == 0:
         engine = cell.target.evidence in ("prediction", "hypothesis")
         where = "under the profile's rules" if engine else "on the NPU"
-        told = f"all {placement.cpu} nodes ran on the host's CPU in onnxruntime, none {where}"
+        whose = "the phone's" if cell.target.place else "the host's"
+        told = f"all {placement.cpu} nodes ran on {whose} CPU in onnxruntime, none {where}"
         return told if caution is None else f"{caution}: {told}"
     return caution
 

@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, get_args, get_origin
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from chipdrift.errors import RunError, UnknownNameError
 from chipdrift.matrix.answers import load_outputs
 from chipdrift.matrix.cells import CellPlan
 from chipdrift.matrix.request import Request
-from chipdrift.records import SCHEMA_VERSION, Cell, Matrix, Record
+from chipdrift.records import SCHEMA_VERSION, Cell, Matrix, Pair, Record, SiliconCheck
 from chipdrift.store import Store
 
 MATRIX_FILE = "matrix.json"
@@ -56,18 +56,22 @@ def write_run(
     rows = [flat_cell(cell) for cell in matrix.cells]
     store.write_file("cells.csv", _csv(rows))
     store.write_file("cells.parquet", _parquet(rows))
-    pairs = [_flatten(pair) for pair in matrix.pairs]
-    if pairs:
-        store.write_file("pairs.csv", _csv(pairs))
-        store.write_file("pairs.parquet", _parquet(pairs))
-    else:
-        # An earlier run's pairs must not pass for this one's.
-        store.remove_files("pairs.csv", "pairs.parquet")
+    _write_table(store, "pairs", [_flatten(Pair, pair) for pair in matrix.pairs])
+    _write_table(store, "silicon", [flat_check(check) for check in matrix.silicon])
     answers = list(_answers(store, request, shown))
     if answers:
         store.write_file("answers.parquet", _table_bytes(pa.concat_tables(answers)))
     else:
         store.remove_files("answers.parquet")
+
+
+def _write_table(store: Store, name: str, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        store.write_file(f"{name}.csv", _csv(rows))
+        store.write_file(f"{name}.parquet", _parquet(rows))
+    else:
+        # An earlier run's rows must not pass for this one's.
+        store.remove_files(f"{name}.csv", f"{name}.parquet")
 
 
 def left_out(folder: Path, matrix: Matrix) -> str | None:
@@ -144,22 +148,40 @@ def cell_outputs(
 
 
 def flat_cell(cell: Cell) -> dict[str, Any]:
-    """A cell as one row of a table."""
-    row = _flatten(cell.model_copy(update={"versions": {}, "options": {}, "log": None}))
+    """A cell as one row of a table; columns ``phone_...`` only of one that ran on a phone."""
+    row = _flatten(Cell, cell)
+    if cell.phone is None:
+        row = {key: value for key, value in row.items() if not key.startswith("phone_")}
     row["fallback"] = len(cell.placement.fallback) if cell.placement is not None else None
     row["versions"] = " ".join(f"{k}={v}" for k, v in cell.versions.items())
-    return {key: value for key, value in row.items() if key not in ("options", "log")}
+    return {key: value for key, value in row.items() if key != "log"}
 
 
-def _flatten(record: Record, prefix: str = "") -> dict[str, Any]:
+def flat_check(check: SiliconCheck) -> dict[str, Any]:
+    """A check of a simulator against silicon as one row of a table, its cautions in one column."""
+    return {**_flatten(SiliconCheck, check), "cautions": "; ".join(check.cautions)}
+
+
+def _flatten(kind: type[Record], record: Record | None, prefix: str = "") -> dict[str, Any]:
+    """The fields of a record of this kind, those of records in it behind their own names.
+
+    All are None where there is no record: the columns of a table do not depend on what lacks.
+    """
     row: dict[str, Any] = {}
-    for name in type(record).model_fields:
-        value = getattr(record, name)
-        if isinstance(value, Record):
-            row.update(_flatten(value, f"{prefix}{name}_"))
-        elif not isinstance(value, dict | tuple):
+    for name, field in kind.model_fields.items():
+        value = None if record is None else getattr(record, name)
+        if get_origin(field.annotation) in (tuple, dict):
+            continue
+        inner = [k for k in (field.annotation, *get_args(field.annotation)) if _is_record(k)]
+        if inner:
+            row.update(_flatten(inner[0], value, f"{prefix}{name}_"))
+        else:
             row[prefix + name] = value
     return row
+
+
+def _is_record(kind: Any) -> TypeGuard[type[Record]]:
+    return isinstance(kind, type) and issubclass(kind, Record)
 
 
 def _complete(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ _HEAD, _TAIL = 70, 40
 _NAMES = frozenset(
     {"node", "nodes", "tensor", "inputs", "output", "together", "first_layer", "first_op"}
 )
-_WORDS = frozenset({"words", "title", "experiment", "fix", "notes", "reason"})
+_WORDS = frozenset({"words", "title", "experiment", "fix", "notes", "reason", "trouble"})
 # A path may be longer than a name's limit; what is longer than this is none that one reads.
 _RUN = re.compile(r"\S{400,}")
 

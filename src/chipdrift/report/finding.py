@@ -7,7 +7,15 @@ from typing import Literal, final
 
 Kind = Literal["loss", "gain", "calm", "note", "caution", "missing"]
 Section = Literal[
-    "matrix", "silicon", "agreement", "diagnosis", "samples", "placement", "numbers", "basis"
+    "matrix",
+    "silicon",
+    "phones",
+    "agreement",
+    "diagnosis",
+    "samples",
+    "placement",
+    "numbers",
+    "basis",
 ]
 
 

@@ -65,6 +65,7 @@ def render(
     from chipdrift.report import agreement, basis, checked, diagnosis, heatmap, partings, places
     from chipdrift.report.briefly import shortened
     from chipdrift.report.figures import Figures, noun, pieces
+    from chipdrift.report.phonerows import on_the_phones
     from chipdrift.report.summary import findings
 
     matrix, diagnoses = shortened(matrix), [shortened(found) for found in diagnoses]
@@ -85,6 +86,7 @@ def render(
         findings=[*findings(matrix), *diagnosis.sentences(diagnoses)],
         heat=heatmap.heatmap(matrix),
         checked=checked.section(matrix),
+        on_phones=on_the_phones(matrix),
         agreements=agreement.agreements(matrix),
         diagnosed=diagnosis.diagnosed(matrix, diagnoses, fault),
         cards=partings.cards(matrix, pictures),

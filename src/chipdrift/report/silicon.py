@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import get_args
 
-from chipdrift.counts import counted
+from chipdrift.counts import agreeing, counted
 from chipdrift.records import Matrix, Relation, SiliconCheck
 from chipdrift.report.figures import Figures, listing, number, p_value, percent
 from chipdrift.report.finding import Finding, Kind
+from chipdrift.report.phones import phones
 
 _MOST = 4
 _ORDER: tuple[Kind, ...] = ("loss", "caution", "gain", "note", "calm", "missing")
@@ -179,10 +180,13 @@ def not_checked(matrix: Matrix) -> list[Finding]:
     if not any(cell.is_simulator for cell in ran):
         return []
     mute = list(dict.fromkeys(cell.target for cell in matrix.cells if cell.is_silicon))
-    why = (
-        f"no simulator answered for what {listing(mute, _MOST)} ran"
-        if mute
-        else "no phone (adb:SERIAL, import:RUN) is among the targets"
-    )
+    emulated = [target for target in phones(matrix) if target not in mute]
+    if mute:
+        why = f"no simulator answered for what {listing(mute, _MOST)} ran"
+    elif emulated:
+        verb = agreeing(len(emulated), "is", "are")
+        why = f"{listing(emulated, _MOST)} {verb} emulated, and no silicon is among the targets"
+    else:
+        why = "no phone (adb:SERIAL, import:RUN) is among the targets"
     text = f"Nothing here was checked against silicon: {why}."
     return [Finding("missing", text, "silicon")]

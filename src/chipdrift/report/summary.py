@@ -5,6 +5,7 @@ from __future__ import annotations
 from chipdrift.records import Matrix
 from chipdrift.report.accuracy import accuracy, broken
 from chipdrift.report.finding import Finding
+from chipdrift.report.phones import heat
 from chipdrift.report.placed import placement
 from chipdrift.report.remarks import (
     cautions,
@@ -26,6 +27,7 @@ def findings(matrix: Matrix) -> list[Finding]:
         *least_agreeing(matrix),
         *samples(matrix),
         *placement(matrix),
+        *heat(matrix),
         *not_available(matrix),
         *cautions(matrix),
     ]

@@ -9,6 +9,7 @@ from chipdrift.counts import counted
 from chipdrift.records import Cell, Matrix
 from chipdrift.report.checked import Row, section
 from chipdrift.report.figures import Figures
+from chipdrift.report.phones import lines
 from chipdrift.report.placed import assumption
 from chipdrift.report.printing import folded, printable
 from chipdrift.report.summary import findings
@@ -59,12 +60,13 @@ def print_matrix(matrix: Matrix, console: Console) -> None:
     where = f"{base.words.capitalize()}, {base.scheme} on {base.target}"
     _say(console, f"{where}: {value}{f' ({span})' * bool(span)}")
     console.print()
-    _print_checks(matrix, console)
+    print_checks(matrix, console)
+    _print_phones(matrix, console)
     for finding in findings(matrix):
         _say(console, finding.text, _COLOURS.get(finding.kind, ""), bullet=True)
 
 
-def _print_checks(matrix: Matrix, console: Console) -> None:
+def print_checks(matrix: Matrix, console: Console) -> None:
     """Simulator against silicon: a table where it fits, else a line for each check.
 
     All of the same chip; of other chips, which check no simulator, a few where there is nothing
@@ -90,6 +92,17 @@ def _print_checks(matrix: Matrix, console: Console) -> None:
     if left:
         words = f"{counted(left, 'comparison')} with other chips, which check no simulator"
         _say(console, f"{words}: see the report.", "dim")
+    console.print()
+
+
+def _print_phones(matrix: Matrix, console: Console) -> None:
+    """One line per phone: what a sample took there, and how hot it was."""
+    told = lines(matrix)
+    if not told:
+        return
+    _say(console, "On the phones", "bold")
+    for words, hot in told:
+        _say(console, words, _COLOURS["caution"] if hot else "", bullet=True)
     console.print()
 
 
