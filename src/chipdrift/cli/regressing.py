@@ -141,7 +141,8 @@ def _print(found: Regression, console: Console) -> None:
     console.print(
         Text(
             "answers: samples with another one; bits: samples with any other bit; LSB: the largest "
-            "distance; left: nodes that left the NPU; time: median of a sample on this host"
+            "distance; left: nodes that left the NPU; time: median of a sample on this host, of "
+            "a phone by its own clock"
         ),
         style="dim",
     )

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from chipdrift.data import Samples
 from chipdrift.errors import RunError
 from chipdrift.imports.column import Array, Column, Imported
-from chipdrift.matrix.files import MATRIX_FILE, flat_cell
+from chipdrift.matrix.files import MATRIX_FILE, flat_cell, flat_check
 from chipdrift.metrics import Metric
 from chipdrift.records import Matrix, Pair
 from chipdrift.store import Store, content_key, pack_arrays
@@ -220,6 +220,9 @@ def _write_files(
     _write_table(store, "cells", pa.Table.from_pylist([flat_cell(cell) for cell in matrix.cells]))
     if matrix.pairs:
         _write_table(store, "pairs", pa.Table.from_pylist([_flat_pair(p) for p in matrix.pairs]))
+    if matrix.silicon:
+        checks = pa.Table.from_pylist([flat_check(check) for check in matrix.silicon])
+        _write_table(store, "silicon", checks)
     store.write_file("answers.parquet", _parquet(_answers(imported, metric, primary)))
 
 

@@ -17,8 +17,9 @@ from chipdrift.records import (
 class Timing(Record):
     """Median seconds of a sample, over the ``samples`` that both sides ran themselves.
 
-    Of a simulator it is this host's time and no phone's latency; ``ratio`` is ``b`` by ``a``. There
-    is none on fewer than 20 samples.
+    Of a simulator it is this host's time and no phone's latency. Of a phone it is its own, of its
+    last session, and there is none where it was hot or is emulated. ``ratio`` is ``b`` by ``a``.
+    There is none on fewer than 20 samples.
     """
 
     samples: int

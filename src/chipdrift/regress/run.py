@@ -152,7 +152,9 @@ class _Comparison:
             delta=self._delta(old.outputs, new.outputs),
             left_npu=left,
             joined_npu=joined,
-            timing=self._timing([old_own[key] for key in own], [new_own[key] for key in own]),
+            timing=_on_phones(before, after)
+            if before.phone is not None or after.phone is not None
+            else self._timing([old_own[key] for key in own], [new_own[key] for key in own]),
         )
 
     def _answers(self, side: RunSide, cell: Cell, order: Sequence[int]) -> Any:
@@ -189,6 +191,18 @@ class _Comparison:
             return None
         a, b = median(old), median(new)
         return Timing(samples=len(old), a=a, b=b, ratio=b / a) if a > 0 else None
+
+
+def _on_phones(before: Cell, after: Cell) -> Timing | None:
+    """By the phones' own clocks; None where one is emulated, was hot, or ran few samples."""
+    runs = [cell.phone for cell in (before, after) if cell.evidence == "device"]
+    a, b = (*(run.median_seconds if run else None for run in runs), None, None)[:2]
+    if a is None or b is None or a <= 0:
+        return None
+    states = [state for run in runs if run for state in (run.before, run.after)]
+    hot = any(state is not None and state.thermal for state in states)
+    samples = min(run.samples for run in runs if run)
+    return None if hot or samples < _LEAST_TIMED else Timing(samples=samples, a=a, b=b, ratio=b / a)
 
 
 def _moved(before: Cell, after: Cell) -> tuple[tuple[NodePlace, ...], tuple[NodePlace, ...]]:

@@ -66,9 +66,11 @@ def _finding(
         words += f" It makes {100 * share:.0f} % of {at}."
     if mechanism.rivals:
         words += f" {' or '.join(WORDS[r] for r in mechanism.rivals)} would explain as much."
-    by_design = name == "fallback" and exam.diagnosis.b.evidence == "host-runtime"
+    other = exam.case.b
+    no_npu = exam.diagnosis.b.evidence == "host-runtime" or not (other and other.has_npu)
+    by_design = name == "fallback" and no_npu
     if by_design:
-        words += f" {b} is a host's runtime and has no NPU to keep it on: that is by design."
+        words += f" {b} has no NPU to keep it on: that is by design."
     fix, command = ("", None) if by_design else remedy(exam, name, nodes)
     title = titled(mechanism)
     return Finding(
