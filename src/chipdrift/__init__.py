@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from chipdrift.data import load_data
     from chipdrift.diagnose import run_diagnosis
     from chipdrift.errors import ChipdriftError
+    from chipdrift.gate import run_gate
     from chipdrift.graph import load_model
     from chipdrift.imports import run_import
     from chipdrift.logs import read_log
@@ -43,6 +44,7 @@ _HOMES = {
     "read_log": "logs",
     "read_matrix": "matrix",
     "run_diagnosis": "diagnose",
+    "run_gate": "gate",
     "run_import": "imports",
     "run_matrix": "matrix",
     "run_probe": "probe",
@@ -72,6 +74,7 @@ __all__ = [
     "read_log",
     "read_matrix",
     "run_diagnosis",
+    "run_gate",
     "run_import",
     "run_matrix",
     "run_probe",

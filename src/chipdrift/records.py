@@ -7,9 +7,12 @@ and of :data:`SCHEMA_VERSION`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from chipdrift.counts import counted
 
 SCHEMA_VERSION = 1
 
@@ -128,7 +131,8 @@ class Placement(Record):
     ``conversions`` counts all other Quantize and Dequantize nodes on the CPU. ``fallback`` lists
     every node of a target with an NPU that ran on the CPU. ``npu`` of ``sim:`` are the nodes under
     its profile's rules; ``assumed`` lists those among them whose rule the profile does not know, so
-    that the engine's own stood in.
+    that the engine's own stood in. ``kept`` are the nodes that the scheme itself keeps in float32
+    on the CPU, which is no fallback; one with a ``reason`` was not to be had there.
     """
 
     npu: int
@@ -137,6 +141,7 @@ class Placement(Record):
     conversions: int = 0
     fallback: tuple[NodePlace, ...] = ()
     assumed: tuple[NodePlace, ...] = ()
+    kept: tuple[NodePlace, ...] = ()
 
 
 class PhoneState(Record):
@@ -318,6 +323,24 @@ class SiliconCheck(Record):
     cautions: tuple[str, ...] = ()
 
 
+class MixedInfo(Record):
+    """What a scheme's ``[[layer]]`` tables made of a model.
+
+    ``layers`` are (node of the float model, what holds for it in words); ``borders`` are (tensor,
+    from, to): each is one more conversion, and one to or from "float32" a way between NPU and CPU.
+    """
+
+    layers: tuple[tuple[str, str], ...]
+    borders: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def words(self) -> str:
+        """In one sentence's part."""
+        counts = Counter(words for _, words in self.layers)
+        parts = [f"{counted(count, 'node')} {words}" for words, count in counts.most_common()]
+        return f"{'; '.join(parts)}; {counted(len(self.borders), 'border')} between types"
+
+
 class SchemeInfo(Record):
     """A scheme as it was applied: its TOML's hash and what was done to the model."""
 
@@ -328,6 +351,7 @@ class SchemeInfo(Record):
     file: str | None = None
     error: str | None = None
     notes: tuple[str, ...] = ()
+    mixed: MixedInfo | None = None
 
 
 class Host(Record):

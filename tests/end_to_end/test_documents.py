@@ -30,6 +30,22 @@ def test_how_to_measure_ones_own_model(tmp_path: Path) -> None:
     assert (tmp_path / "out.npz").exists()
 
 
+@pytest.mark.htp
+def test_how_to_mix_layers_in_a_scheme(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime_qnn")
+    run_page(ROOT / "docs" / "howto" / "own-scheme.md", tmp_path)
+    found = json.loads((tmp_path / "runs" / "mixed" / "matrix.json").read_text())
+    assert {cell["status"] for cell in found["cells"]} == {"ok"}
+    mine = next(scheme for scheme in found["schemes"] if scheme["name"] == "mine")
+    assert dict(mine["mixed"]["layers"])["head/pool"] == "kept in float32 on the CPU"
+    chips = [c for c in found["cells"] if c["scheme"] == "mine" and c["target"] != "ort:cpu"]
+    assert all(cell["placement"]["fallback"] == [] for cell in chips)
+    kept = [[n["node"] for n in cell["placement"]["kept"]] for cell in chips]
+    assert kept == [["head/flatten", "head/pool"]] * 2
+    page = (tmp_path / "runs" / "mixed" / "report.html").read_text()
+    assert "kept on the CPU by the scheme" in page
+
+
 def same_bits(folder: Path) -> list[tuple[str, ...]]:
     """Scheme and targets of every pair of the matrix in ``folder`` with no output apart."""
     found = json.loads((folder / "matrix.json").read_text())

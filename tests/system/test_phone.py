@@ -302,7 +302,7 @@ def test_what_the_kit_lacks_is_told_with_the_very_file(
     code, out, _ = cli("doctor", f"adb:{phone.serial}")
     assert code == 1
     assert f"chipdrift.phones.build {tmp_path / 'linux-aarch64'}" in out
-    assert str(tmp_path / "linux-aarch64" / LIBRARY) in out
+    assert f"chipdrift.phones.library {tmp_path / 'linux-aarch64'}" in out
     code, out, _ = cli("doctor", f"adb:{phone.serial}/qnn", "--json")
     parts = {part["name"] for part in json.loads(out)["checkups"][0]["parts"]}
     assert {"libQnnHtp.so", "libQnnSystem.so", RUNNER, LIBRARY} <= parts

@@ -71,7 +71,10 @@ def test_a_target_that_is_here(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("target", "command"),
     [
-        ("openvino:cpu", "openvino: lacks. Get it: pip install 'chipdrift[openvino]'"),
+        (
+            "openvino:cpu",
+            f"openvino: lacks. Get it: {sys.executable} -m pip install 'chipdrift[openvino]'",
+        ),
         ("litert:xnnpack", "pip install 'chipdrift[litert]'"),
         ("htp:sm8550", "pip install 'chipdrift[htp]'"),
         ("ort:avx2", "qemu-x86_64: lacks. Get it: apt-get install qemu-user"),

@@ -78,7 +78,10 @@ def diagnose(
     from chipdrift.diagnose import run_diagnosis
     from chipdrift.report import write_report
     from chipdrift.report.diagnosed import print_diagnosis
+    from chipdrift.targets import whole_name
 
+    target = target and whole_name(target)
+    against = against and whole_name(against)
     folder = subject
     if subject.suffix == ".onnx" or subject.is_file():
         folder = out

@@ -43,7 +43,9 @@ def _print(one: Checkup) -> None:
     where = "here" if one.available else "not here"
     if one.targets != 1:
         where = f"{one.here} of {one.targets} targets here"
-    typer.echo(f"{one.name}: {where}" + (f" ({one.description})" if one.description else ""))
+    typer.echo(
+        f"{one.name.rstrip(':')}: {where}" + (f" ({one.description})" if one.description else "")
+    )
     for part in one.parts:
         if part.found is not None:
             typer.echo(f"  {part.name}: {part.found}")

@@ -131,3 +131,4 @@ def schemes(json: _Json = False) -> None:
     for scheme in found.values():
         typer.echo(f"{scheme.name:<{width}}  {scheme.description}")
     say("A TOML file of your own works as well: --scheme path/to/mine.toml.")
+    say("In it, [[layer]] tables give single nodes another precision (docs/howto/own-scheme.md).")

@@ -11,6 +11,7 @@ from chipdrift.cli import (
     consistent,
     diagnosing,
     doctor,
+    gating,
     importing,
     listing,
     logs,
@@ -49,6 +50,7 @@ for _verb in (
     results.report,
     results.outputs,
     regressing.regress,
+    gating.gate,
     listing.chips,
     listing.targets,
     doctor.doctor,
@@ -84,7 +86,7 @@ def main() -> None:
             ends_in_order(),
             sdks_in(sdk.sdk_folder(), say),
             kits_in(phones.kits_folder()),
-            adb_at(phones.adb_server()),
+            adb_at(phones.adb_server),
         ):
             app()
     except TerminatedError:

@@ -53,6 +53,8 @@ def quantize(
         partial.replace(out)
     except OSError as error:
         raise ChipdriftError(f"{out}: cannot be written ({error.strerror}).") from error
+    if made.mixed is not None:
+        say(f"Mixed: {made.mixed.words}")
     for note in made.notes:
         say(f"Note: {note}")
     say(f"{recipe.name}: {len(made.data):,} bytes, sha256 {made.sha256[:12]}: {out}")
@@ -67,5 +69,6 @@ def quantize(
                 "quantizers": {k: q.model_dump(mode="json") for k, q in made.quantizers.items()},
                 "nodes": made.trace,
                 "notes": made.notes,
+                "mixed": made.mixed and made.mixed.model_dump(mode="json"),
             }
         )

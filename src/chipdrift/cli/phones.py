@@ -44,10 +44,17 @@ def adb_server() -> AdbServer:
             raise PhoneError(
                 f"ADB_SERVER_SOCKET is {given!r}, and chipdrift can use tcp:HOST:PORT alone."
             )
-        return AdbServer.at(rest if ":" in rest else f"127.0.0.1:{rest}")
-    host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or "127.0.0.1"
-    port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(DEFAULT_PORT)
-    return AdbServer.at(f"{host}:{port}")
+        words = rest if ":" in rest else f"127.0.0.1:{rest}"
+        named = f"ADB_SERVER_SOCKET is {given!r}"
+    else:
+        host = os.environ.get("ANDROID_ADB_SERVER_ADDRESS") or "127.0.0.1"
+        port = os.environ.get("ANDROID_ADB_SERVER_PORT") or str(DEFAULT_PORT)
+        words = f"{host}:{port}"
+        named = f"ANDROID_ADB_SERVER_ADDRESS and ANDROID_ADB_SERVER_PORT make {words!r}"
+    try:
+        return AdbServer.at(words)
+    except PhoneError as error:
+        raise PhoneError(f"{named}: {error}") from error
 
 
 @app.command(name="list")
@@ -82,11 +89,11 @@ def clean(
 
     Example: chipdrift phones clean SERIAL
     """
-    from chipdrift.phones import PhoneFiles, current_server, find_phone, free_bytes
+    from chipdrift.phones import clean_phone, current_server, find_phone, free_bytes
 
     phone = find_phone(serial, current_server())
     before = free_bytes(phone)
-    PhoneFiles.clean(phone)
+    clean_phone(phone)
     after = free_bytes(phone)
     freed = f", {(after - before) / 1e6:.1f} MB" if before is not None and after is not None else ""
     say(f"Phone {phone.serial}: removed what chipdrift had pushed{freed}")

@@ -51,8 +51,9 @@ def outputs(
     import numpy as np
 
     from chipdrift.matrix import cell_outputs
+    from chipdrift.targets import whole_name
 
-    arrays, cell = cell_outputs(run, scheme, target)
+    arrays, cell = cell_outputs(run, scheme, whole_name(target))
     if not out.name or out.is_dir():
         raise ChipdriftError(f"-o {out}: this is a folder. Give the .npz file to write.")
     path = out if out.suffix == ".npz" else out.with_name(out.name + ".npz")

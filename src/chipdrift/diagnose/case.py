@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from chipdrift.counts import agreeing, counted
+from chipdrift.diagnose.agreeing import least_agreeing
 from chipdrift.errors import ChipdriftError, RunError, UnknownNameError
 from chipdrift.matrix import cell_outputs
 from chipdrift.matrix.reopen import Reopened, reopen
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.profiles import get_profile
-from chipdrift.records import Cell, Matrix, Pair
+from chipdrift.records import Cell, Matrix
 from chipdrift.schemes import get_scheme
 from chipdrift.targets import Target, get_target
 
 # What B is called when it is the model before it was quantized.
 FLOAT = "float"
+# A scheme, A and B, and all pairs (scheme, A, B) that they were chosen from.
+_Choice = tuple[str, str, str, Sequence[tuple[str, str, str]]]
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
     """A scheme's model on A and B. ``b`` is None where B is the float model.
 
-    ``among`` is the number of pairs from which this one was chosen as the worst: tests of it are
-    corrected for that. ``profiles`` are those by which A and B are known to compute; a target
-    without is absent.
+    ``among`` is the number of pairs from which this one was chosen as the worst, ``results`` that
+    of the results in those pairs (a shared one is no further result): tests are corrected for
+    them. ``profiles`` are those by which A and B are known to compute; a target without is absent.
+    ``given`` are the profiles that the user gave in place of targets' own ("": none is known).
     """
 
     run: Reopened
@@ -39,6 +43,8 @@ class Case:
     model: bytes
     profiles: Mapping[str, Profile]
     among: int = 1
+    results: int = 1
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def b_name(self) -> str:
@@ -78,14 +84,16 @@ def make_case(
     matrix = run.matrix
     scheme = _scheme_name(run, scheme)
     _check_names(matrix, scheme, target, against)
-    scheme, a_name, b_name, among = _choose(matrix, scheme, target, against)
+    scheme, a_name, b_name, pairs = _choose(matrix, scheme, target, against)
     a = get_target(a_name)
     b = None if b_name == FLOAT else get_target(b_name)
-    known = {}
+    known, given = {}, {}
     for side in filter(None, (a, b)):
         name = profiles.get(side.name, side.profile)
         if name:
             known[side.name] = get_profile(name)
+        if name != side.profile:
+            given[side.name] = name or ""
     unused = set(profiles) - {a_name, b_name}
     if unused:
         raise UnknownNameError.of(
@@ -100,7 +108,24 @@ def make_case(
         a, b = b, a
     for side in filter(None, (a, b)):
         _check_same(run, scheme, side)
-    return Case(run, scheme, a, b, _model(run, scheme), known, among)
+    return Case(
+        run,
+        scheme,
+        a,
+        b,
+        _model(run, scheme),
+        known,
+        among=len(pairs),
+        results=_results(matrix, pairs),
+        given=given,
+    )
+
+
+def _results(matrix: Matrix, pairs: Sequence[tuple[str, str, str]]) -> int:
+    """How many results of their own stand in ``pairs``, the float model's aside."""
+    own = {(c.scheme, c.target): c.copied_from or c.target for c in matrix.cells}
+    sides = {(scheme, name) for scheme, *names in pairs for name in names if name != FLOAT}
+    return max(1, len({(scheme, own[scheme, name]) for scheme, name in sides}))
 
 
 def _model(run: Reopened, scheme: str) -> bytes:
@@ -178,10 +203,8 @@ def _check_names(
         raise RunError(f"A and B are both {target}: give another --against, or float.")
 
 
-def _choose(
-    matrix: Matrix, scheme: str | None, target: str | None, against: str | None
-) -> tuple[str, str, str, int]:
-    """Scheme, A and B, and from how many pairs they were taken as those that agree least."""
+def _choose(matrix: Matrix, scheme: str | None, target: str | None, against: str | None) -> _Choice:
+    """Scheme, A and B, and the pairs from which they were taken as those that agree least."""
     ran = {(c.scheme, c.target) for c in matrix.cells if c.status == "ok"}
     for name in filter(None, (target, against)):
         if scheme is not None and name != FLOAT and (scheme, name) not in ran:
@@ -201,20 +224,15 @@ def _choose(
             + (f"{target} and {against}. " if target and against else "")
             + "Name a --scheme that both ran, or --against float."
         )
-    pair = min(pairs, key=_closeness)
+    pair = least_agreeing(pairs) or pairs[0]  # inside, equal answers may differ all the same
     a, b = pair.a, pair.b
     if target == b or against == a:
         a, b = b, a
-    return pair.scheme, a, b, len(pairs)
+    return pair.scheme, a, b, [(p.scheme, p.a, p.b) for p in pairs]
 
 
-def _closeness(pair: Pair) -> tuple[float, float, float]:
-    distance = pair.lsb.mean if pair.lsb is not None else pair.max_abs or 0.0
-    return pair.agreement, pair.identical, -distance
-
-
-def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str, str, str, int]:
-    """The cell that agrees least with the float model, and from how many it was taken."""
+def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> _Choice:
+    """The cell that agrees least with the float model, and those from which it was taken."""
     cells = [
         c
         for c in matrix.cells
@@ -226,7 +244,7 @@ def _worst(matrix: Matrix, scheme: str | None, target: str | None) -> tuple[str,
     if not cells:
         raise RunError("No cell of this run answered under such a scheme: nothing to compare.")
     worst = min(cells, key=lambda c: c.agreement if c.agreement is not None else 1.0)
-    return worst.scheme, worst.target, FLOAT, len(cells)
+    return worst.scheme, worst.target, FLOAT, [(c.scheme, c.target, FLOAT) for c in cells]
 
 
 def choose_samples(case: Case, wanted: int) -> tuple[list[int], str | None]:

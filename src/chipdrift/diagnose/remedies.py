@@ -14,6 +14,7 @@ from chipdrift.diagnose.mechanisms import FIXES, MORE_BITS
 from chipdrift.diagnose.scores import coarse_scores
 from chipdrift.diagnose.sums import overflowing
 from chipdrift.schemes import builtin_schemes, get_scheme
+from chipdrift.store import Store
 from chipdrift.targets import get_target
 
 # What a finding says of a difference between A and B that costs nothing.
@@ -92,9 +93,17 @@ def matrix_command(
     needs = any(get_scheme(name).needs_calibration for name in chosen)
     calibration = "--calibration CAL " if needs else ""
     return (
-        f"chipdrift matrix MODEL --data DATA {calibration}--scheme {shlex.quote(','.join(chosen))} "
+        f"chipdrift matrix MODEL --data DATA {_limit(exam)}{calibration}"
+        f"--scheme {shlex.quote(','.join(chosen))} "
         f"--target {','.join(map(shlex.quote, asked))} -o runs/{folder}"
     )
+
+
+def _limit(exam: Exam) -> str:
+    """The option by which the run took the first of its samples only, with a space behind."""
+    with Store.read(exam.case.run.folder) as store:
+        limit = (store.fact("origin") or {}).get("limit")
+    return f"--limit {limit} " if limit else ""
 
 
 def _stem(exam: Exam) -> str:
@@ -132,6 +141,11 @@ def probe_command(exam: Exam, names: Sequence[str]) -> str:
         file = shlex.quote(re.sub(r"[^\w.-]+", "-", name) + ".toml")
         parts.append(f"chipdrift probe {shlex.quote(name)} {width}-o {file}")
         options.append(f"--profile {shlex.quote(name)}={file}")
+    options += [
+        f"--profile {shlex.quote(f'{name}={profile}')}"
+        for name, profile in exam.case.given.items()
+        if name not in names
+    ]
     a, b = map(shlex.quote, exam.targets)
     parts.append(
         f"chipdrift diagnose {shlex.quote(str(exam.case.run.folder))} --scheme {exam.case.scheme} "

@@ -1,7 +1,8 @@
 """How far the samples carry a difference of the metric: shown, likely, or not seen.
 
 A difference is tested for what this diagnosis asks, whatever else the run measured: corrected for
-the pairs that this one was chosen from and for the sides that are set against the float model.
+the pairs that this one was chosen from, and for the results in them where one of those is set
+against the float model.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from chipdrift.diagnose.case import FLOAT, Case
+from chipdrift.diagnose.case import Case
 from chipdrift.errors import ChipdriftError
 from chipdrift.matrix import cell_outputs
 from chipdrift.metrics import Comparison, Outputs, compare, get_metric
-from chipdrift.records import Cell
 
 State = Literal["shown", "likely", "not seen"]
 SIGNIFICANT = 0.05
@@ -25,7 +25,8 @@ class Difference:
     """The metric on ``first`` minus that on ``second``, in its own unit, over ``samples``.
 
     ``low`` and ``high`` are its 95 % interval (None: there is none), ``p_value`` is of the paired
-    test, not corrected; ``tests`` is the number of tests to correct it for (Bonferroni).
+    test, not corrected; ``tests`` is the number of tests to correct it for (Bonferroni), ``each``
+    what they are of ("": the sides).
     """
 
     first: str
@@ -37,6 +38,7 @@ class Difference:
     samples: int
     tests: int = 1
     higher_is_better: bool = True
+    each: str = ""
 
     @property
     def loss(self) -> float:
@@ -74,7 +76,8 @@ class Difference:
     def evidence(self) -> str:
         """Interval and p, and what p was corrected for."""
         between = "" if self.low is None else f"95 % interval {span(self.low, self.high)}, "
-        many = f" corrected for {self.tests} tests" if self.tests > 1 else ""
+        each = f" (one for each {self.each} that this was chosen from)" if self.each else ""
+        many = f" corrected for {self.tests} tests{each}" if self.tests > 1 else ""
         return f"{between}p = {self.corrected:.2g}{many}"
 
 
@@ -92,8 +95,9 @@ def against_float(case: Case, name: str) -> Difference | None:
         high=delta.high,
         p_value=delta.p_value,
         samples=cell.samples,
-        tests=case.among * _sides(case),
+        tests=case.results,
         higher_is_better=case.run.matrix.metric.higher_is_better,
+        each="result" if case.among > 1 else "",
     )
 
 
@@ -112,6 +116,7 @@ def between(case: Case) -> Difference | None:
         samples=len(case.run.samples),
         tests=case.among,
         higher_is_better=case.run.matrix.metric.higher_is_better,
+        each="pair" if case.among > 1 else "",
     )
 
 
@@ -131,13 +136,6 @@ def compared(case: Case) -> Comparison | None:
         return compare(get_metric(matrix.metric.name), a, b)
     except ChipdriftError:
         return None
-
-
-def _sides(case: Case) -> int:
-    """How many results are set against the float model: a shared one is not a further test."""
-    names = [case.a.name] if case.b_name == FLOAT else [case.a.name, case.b_name]
-    cells: list[Cell | None] = [case.cell(name) for name in names]
-    return max(1, len({cell.copied_from or cell.target for cell in cells if cell is not None}))
 
 
 def signed(value: float) -> str:

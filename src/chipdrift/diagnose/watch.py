@@ -3,7 +3,8 @@
 Activations are made outputs. A runtime may answer otherwise then: it must show what it would have
 merged. So the final answers are held against the run's. Where they changed, the outputs of nodes
 that only move data are taken back; where that does not help either, models that end in one
-activation are asked in their place, by bisection.
+activation are asked in their place, by bisection. Against a B that holds outputs alone it is those
+that the run has of A that are compared.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def watch(
 ) -> Watching:
     """The drift between A and B, by the least intrusive way that leaves their answers alone."""
     first = _once(case, anatomy, chosen, feeds, askers)
-    if not any(first.changed):
+    if not any(first.changed) or case.outputs_only:  # of outputs alone nothing inside is compared
         return first
     guilty = [n for n, c in zip((case.a.name, case.b_name), first.changed, strict=True) if c]
     tell(f"all activations as outputs change the answer of {' and '.join(guilty)}: fewer of them")
@@ -76,7 +77,7 @@ def watch(
         f"{' and '.join(guilty)}: activations as outputs change the final answer, so the drift "
         "was found by models cut off behind one activation each"
     )
-    if askers[1] is not None and not case.outputs_only:
+    if askers[1] is not None:
         drift.activations = _bisected(case, anatomy, feeds, askers[0], askers[1])
     else:
         note = f"{guilty[0]}: activations as outputs change the final answer a little"
@@ -94,7 +95,7 @@ def _once(
     if b is None:
         other = float_tensors(case, feeds)
     elif case.outputs_only:
-        other = _finals(case, anatomy, chosen)
+        other = _finals(case, case.b_name, anatomy, chosen)
     else:
         other = _tapped(b, anatomy, feeds)
     try:
@@ -107,7 +108,19 @@ def _once(
         _changed(case, case.a.name, chosen, drift.finals_a),
         None if b is None else _changed(case, case.b_name, chosen, drift.finals_b),
     )
-    return Watching(drift, "outputs" if case.outputs_only else "all", changed)
+    if not case.outputs_only:
+        return Watching(drift, "all", changed)
+    notes = []
+    if changed[0]:
+        # What its activations as outputs change is A's own and no difference to B.
+        run_a, run_b = (_finals(case, n, anatomy, chosen) for n in (case.a.name, case.b_name))
+        untapped = measure_drift(anatomy, run_a, run_b, 0)
+        drift.outputs, drift.parted = untapped.outputs, untapped.parted
+        notes = [
+            f"{case.a.name}: activations as outputs change its final answer, so the outputs "
+            "compared are those of the run, which were measured without"
+        ]
+    return Watching(drift, "outputs", changed, notes)
 
 
 def _tapped(asker: Asker, anatomy: Anatomy, feeds: Sequence[Feed]) -> Iterator[Feed]:
@@ -115,9 +128,9 @@ def _tapped(asker: Asker, anatomy: Anatomy, feeds: Sequence[Feed]) -> Iterator[F
         yield dict(zip(anatomy.tensors, answer, strict=True))
 
 
-def _finals(case: Case, anatomy: Anatomy, chosen: Sequence[int]) -> Iterator[Feed]:
-    """The outputs that the run holds of B, which is all that B has."""
-    arrays, _ = cell_outputs(case.run.folder, case.scheme, case.b_name)
+def _finals(case: Case, target: str, anatomy: Anatomy, chosen: Sequence[int]) -> Iterator[Feed]:
+    """The outputs that the run holds of a target, which of some is all that there is."""
+    arrays, _ = cell_outputs(case.run.folder, case.scheme, target)
     names = anatomy.tensors[: anatomy.finals]
     for index in chosen:
         yield dict(zip(names, (whole[index] for whole in arrays.values()), strict=True))

@@ -56,6 +56,19 @@ def clause(target: str, words: str) -> str:
     return f"on {target} {words}" if words.startswith("the ") else f"{target} {words}"
 
 
+def nearest(target: str, words: str) -> str:
+    """The same of a rule that is near to what ``target`` does and not all of it."""
+    which = "by which" if words.startswith("the ") else "that"
+    return f"nearest to {target} comes a rule {which} {words}"
+
+
+def share(part: float) -> str:
+    """A share in percent that neither all nor nothing rounds to."""
+    if 0 < part < 0.01:
+        return "under 1 %"
+    return "over 99 %" if 0.99 < part < 1 else f"{100 * part:.0f} %"
+
+
 def titled(mechanism: Mechanism) -> str:
     """What differs, in words for a title: less general than the mechanism's name where it can."""
     a, b = mechanism.a, mechanism.b
@@ -171,6 +184,8 @@ def _scale(table: Any) -> str:
 
 
 def _sum(table: Any) -> str:
+    if table.arithmetic == "exact":
+        return "adds exactly"
     bits = "" if table.bits is None else f" of {table.bits} bits"
     return f"adds in {table.arithmetic}{bits}".replace("fixed_point", "fixed point")
 

@@ -4,6 +4,7 @@ from chipdrift.graph.anatomy import Anatomy, computing_only, dissect, ending_in,
 from chipdrift.graph.cut import Cut, Piece, cut_pieces
 from chipdrift.graph.faults import wrong_in_float16
 from chipdrift.graph.load import LoadedModel, load_model
+from chipdrift.graph.names import name_nodes
 from chipdrift.graph.order import sort_nodes
 from chipdrift.graph.quantizers import (
     border_quantizers,
@@ -12,7 +13,7 @@ from chipdrift.graph.quantizers import (
     output_quantizers,
 )
 from chipdrift.graph.taps import tap_activations
-from chipdrift.graph.trace import trace_nodes
+from chipdrift.graph.trace import float_name, trace_nodes
 
 __all__ = [
     "Anatomy",
@@ -25,9 +26,11 @@ __all__ = [
     "dissect",
     "ending_in",
     "expandable_nodes",
+    "float_name",
     "float_twins",
     "is_quantized",
     "load_model",
+    "name_nodes",
     "output_quantizers",
     "sort_nodes",
     "tap_activations",

@@ -261,6 +261,7 @@ def _scheme_info(cell: CellPlan) -> SchemeInfo:
         file=variant.file,
         error=variant.error,
         notes=variant.notes,
+        mixed=variant.mixed,
     )
 
 

@@ -102,7 +102,7 @@ def job_for(
 
 def _phone_run(store: Store, cell: CellPlan, told: Mapping[str, Any]) -> dict[str, Any]:
     """What a phone told, its log in a file of its own in the run folder."""
-    if "trouble" in told:
+    if told.keys() == {"trouble"}:
         return PhoneRun(trouble=str(told["trouble"])).model_dump(mode="json")
     log = None
     if told.get("log"):
@@ -130,7 +130,13 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
             cell.target.has_npu,
             variant.expandable,
             variant.trace,
+            variant.kept,
+            variant.fence,
         )
+        kept = [
+            place.model_copy(update={"source": variant.trace.get(place.node, ())})
+            for place in placement.kept
+        ]
         traced = [
             place.model_copy(
                 update={
@@ -141,7 +147,11 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
             for place in placement.fallback
         ]
         placement = placement.model_copy(
-            update={"fallback": tuple(traced), "assumed": _assumed(variant, job.opened, traced)}
+            update={
+                "fallback": tuple(traced),
+                "assumed": _assumed(variant, job.opened, [*traced, *kept]),
+                "kept": tuple(kept),
+            }
         )
         store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
@@ -158,7 +168,8 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
 
 def _assumed(variant: Variant, opened: Opened, left: Iterable[NodePlace]) -> tuple[NodePlace, ...]:
     """The nodes that a session gives a reason for although they did not leave: sim's unknown."""
-    ops, away = {node: op for _, node, op in opened.nodes}, {place.node for place in left}
+    ops = {node: op for _, node, op in opened.nodes}
+    away = {place.node for place in left} | variant.fence
     found = [
         NodePlace(
             node=node,

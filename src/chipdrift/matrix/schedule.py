@@ -26,6 +26,8 @@ _SMALL_FEED = 16 << 10
 _DEPTH = 4
 # A second worker for a running job costs a process and a session: it must have this much to do.
 _WORTH_HELPING = 2.0
+# What a session on a phone may need to tell of the whole, and to put the phone back as it was.
+_FINISHING, _TIDYING = 180.0, 5.0
 
 JobState = Literal["waiting", "running", "done", "refused", "failed"]
 
@@ -126,7 +128,7 @@ class Scheduler:
     def close(self) -> None:
         """End every worker."""
         for slot in self._slots:
-            self._retire(slot)
+            self._retire(slot, _TIDYING if slot.place else 0.0)
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Run all jobs to their end; each job's ``state`` says which."""
@@ -175,6 +177,8 @@ class Scheduler:
         assert job is not None
         kind, body = message[0], message[2:]
         slot.deadline = time.monotonic() + self._timeout
+        if kind == "waiting":
+            return
         if kind == "opened":
             opened, seconds = body
             slot.standing = True
@@ -215,6 +219,7 @@ class Scheduler:
         if slot.standing and not slot.outstanding and not job.pending:
             if job.notes and slot.place:
                 slot.finishing = True
+                slot.deadline = time.monotonic() + max(self._timeout, _FINISHING)
                 slot.worker.finish(slot.name)
             else:
                 self._end(slot, "done", None)
@@ -287,9 +292,9 @@ class Scheduler:
         elif job.workers == 0 and job.state == "running":
             job.state = "done"
 
-    def _retire(self, slot: _Slot) -> None:
+    def _retire(self, slot: _Slot, patience: float = 0.0) -> None:
         if slot.worker is not None:
-            slot.worker.stop()
+            slot.worker.stop(patience)
             slot.worker = None
 
     def _mean_seconds(self) -> float:

@@ -10,7 +10,7 @@ from chipdrift.data import Samples
 from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.graph import LoadedModel, tap_activations
 from chipdrift.quantize import apply_scheme, quantizer_versions
-from chipdrift.records import CalibrationInfo, Quantizer
+from chipdrift.records import CalibrationInfo, MixedInfo, Quantizer
 from chipdrift.schemes import Kind, Scheme
 from chipdrift.store import Store, content_key
 
@@ -19,7 +19,8 @@ from chipdrift.store import Store, content_key
 class Variant:
     """What a scheme made of the model: a file in the run folder, or the reason why there is none.
 
-    ``border`` names the quantization nodes of the graph's own inputs and outputs.
+    ``border`` names the quantization nodes of the graph's own inputs and outputs; ``mixed``,
+    ``kept`` and ``fence`` are a QuantizedModel's.
     """
 
     scheme: Scheme
@@ -32,6 +33,9 @@ class Variant:
     trace: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     error: str | None = None
+    mixed: MixedInfo | None = None
+    kept: frozenset[str] = frozenset()
+    fence: frozenset[str] = frozenset()
 
 
 def make_variant(
@@ -65,6 +69,9 @@ def make_variant(
             trace={k: tuple(v) for k, v in kept["trace"].items()},
             notes=tuple(kept["notes"]),
             error=kept["error"],
+            mixed=MixedInfo(**kept["mixed"]) if kept.get("mixed") else None,
+            kept=frozenset(kept.get("kept", ())),
+            fence=frozenset(kept.get("fence", ())),
         )
     try:
         feeds = calibration.feeds() if scheme.needs_calibration and calibration else None
@@ -85,6 +92,9 @@ def make_variant(
         expandable=made.expandable,
         trace=made.trace,
         notes=made.notes,
+        mixed=made.mixed,
+        kept=made.kept,
+        fence=made.fence,
     )
     store.put_fact(
         f"variant:{key}",
@@ -98,6 +108,9 @@ def make_variant(
             "trace": variant.trace,
             "notes": variant.notes,
             "error": None,
+            "mixed": variant.mixed and variant.mixed.model_dump(mode="json"),
+            "kept": sorted(variant.kept),
+            "fence": sorted(variant.fence),
         },
     )
     store.commit()

@@ -6,6 +6,7 @@ from chipdrift.phones.identity import Identity, identify
 from chipdrift.phones.kit import Kit, Piece, htp_libraries, kit_for, kits_in, piece
 from chipdrift.phones.logcat import RunLog
 from chipdrift.phones.phone import Phone, Ran, Stream, find_phone
+from chipdrift.phones.program import clean_phone
 from chipdrift.phones.server import (
     AdbServer,
     PhoneError,
@@ -32,6 +33,7 @@ __all__ = [
     "Stream",
     "adb_at",
     "adb_program",
+    "clean_phone",
     "cool_down",
     "current_server",
     "find_phone",

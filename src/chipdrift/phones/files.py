@@ -1,25 +1,34 @@
-"""chipdrift's folder on a phone: files that are there under their own hash are never sent again."""
+"""chipdrift's folder on a phone: files that are there under their own hash are never sent again.
+
+A name is not believed: what lies there is hashed by the phone at the start of every session, and
+what is not what its name says is sent anew. Names of what is still being written are each
+session's own, so that several may push the same file at once.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
+import secrets
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
-from chipdrift.phones.phone import Phone
+from chipdrift.phones.phone import Phone, Ran
 from chipdrift.phones.server import PhoneError, PhoneGoneError
 
 FOLDER = "/data/local/tmp/chipdrift"
 """Where the shell user of every Android may write and run programs."""
 _SPARE = 1 << 20  # room that is left for what a run writes
-_SLOW_LINK = 250_000  # bytes a second that the slowest link is taken to have
-
-# A file has its name only once it is whole.
+_SLOW = 250_000  # bytes a second that the slowest link and phone are taken to have
+_HASHING = 3600.0  # seconds for all of what lies there; the worker's own limit comes first
+_SUM = re.compile(r"^([0-9a-f]{64})  (?:\./)?(.+)$")
+# A file has its name only once it is whole; another session may have been faster.
 _KEEP = (
-    's=$(sha256sum {file}.part); case "$s" in {digest}*) mv {file}.part {file};; '
-    '*) rm -f {file}.part; echo "$s"; false;; esac'
+    'd=$(sha256sum {part}) || {{ echo "sha256sum cannot be run"; exit 3; }}; case "$d" in '
+    "{digest}*) if [ -d {file} ]; then rm -rf {file}; fi; mv {part} {file};; *) rm -f {part}; "
+    'echo "$d"; exit 4;; esac'
 )
 
 
@@ -31,15 +40,18 @@ class PhoneFiles:
         self._phone = phone
         self.folder = folder
         self.sent = 0
-        made = phone.shell(f"mkdir -p {folder}/files {folder}/kits")
+        self._token = secrets.token_hex(4)
+        made = phone.shell(f"mkdir -p {folder}/files {folder}/kits {folder}/runs")
         if made.code:
             words = " ".join((made.err or made.out).split())
             raise PhoneError(
-                f"Phone {phone.serial}: {folder} cannot be made ({words}). "
-                f"{_room_words(phone, 0) or 'Its shell must be able to write there.'}"
+                f"Phone {phone.serial}: the folder {folder} cannot be made: "
+                f"{_room_words(phone, 0) or words}. Whatever else lies there goes with chipdrift "
+                f"phones clean {phone.serial}."
             )
-        listed = phone.check(f"ls {folder}/files {folder}/kits")
-        self._there = set(listed.split())
+        # A folder would swallow the file that is moved to its name.
+        phone.shell(f"find {folder}/files -mindepth 1 -maxdepth 1 -type d -exec rm -rf {{}} +")
+        self._there = {name for name, digest in self._hashed("files").items() if name == digest}
 
     def put(self, data: Path | bytes) -> str:
         """The file's path on the phone, sent only where it is not there yet."""
@@ -70,26 +82,34 @@ class PhoneFiles:
         digests = {name: _digest(path) for name, path in sorted(files.items())}
         name = hashlib.sha256("".join(f"{n}={d};" for n, d in digests.items()).encode()).hexdigest()
         place = f"{self.folder}/kits/{name}"
-        if name not in self._there:
-            partial = f"{place}.part"
-            self._phone.check(f"rm -rf {partial} && mkdir -p {partial}")
-            for file, path in files.items():
-                self._send(path, f"{partial}/{file}", digests[file], executable=True)
-            self._phone.check(f"rm -rf {place} && mv {partial} {place}")
-            self._there.add(name)
+        if self._hashed(f"kits/{name}") == digests:
+            return place
+        partial = f"{place}.{self._token}.part"
+        self._phone.check(f"rm -rf {partial} && mkdir -p {partial}")
+        for file, path in files.items():
+            self._send(path, f"{partial}/{file}", digests[file], executable=True)
+        # What another session may run from is moved aside whole, and not deleted under it.
+        old = f"{place}.{self._token}.old"
+        self._phone.check(f"if [ -e {place} ]; then mv {place} {old}; fi; mv {partial} {place}")
+        self._phone.shell(f"rm -rf {old}")
         return place
 
-    @staticmethod
-    def clean(phone: Phone, folder: str = FOLDER) -> None:
-        """Remove all of it from the phone."""
-        phone.check(f"rm -rf {shlex.quote(folder)}")
+    def _hashed(self, below: str) -> dict[str, str]:
+        """SHA-256 of every file in a folder, as the phone computes it; none where it is not."""
+        told = self._phone.shell(
+            f"cd {self.folder}/{below} 2>/dev/null && find . -type f -exec sha256sum {{}} +",
+            _HASHING,
+        )
+        lines = (_SUM.match(line) for line in told.out.splitlines())
+        return {match[2]: match[1] for match in lines if match is not None}
 
     def _send(self, data: Path | bytes, remote: str, digest: str, executable: bool) -> None:
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         if size > _SPARE and (words := _room_words(self._phone, size)) is not None:
             raise PhoneError(f"Phone {self._phone.serial}: {words}")
+        part = f"{remote}.{self._token}.part"
         try:
-            self.sent += self._phone.push(data, f"{remote}.part", executable)
+            self.sent += self._phone.push(data, part, executable)
         except PhoneGoneError:
             raise
         except PhoneError as error:
@@ -97,13 +117,10 @@ class PhoneFiles:
             raise PhoneError(
                 str(error) if words is None else f"Phone {self._phone.serial}: {words}"
             ) from error
-        told = self._phone.shell(_KEEP.format(file=remote, digest=digest), 60 + size / _SLOW_LINK)
+        keep = _KEEP.format(part=part, file=remote, digest=digest)
+        told = self._phone.shell(keep, 60 + size / _SLOW)
         if told.code:
-            found = (told.out.split() or told.err.split() or ["none"])[0]
-            raise PhoneError(
-                f"Phone {self._phone.serial}: {remote} arrived damaged (sha256 {found[:12]}, not "
-                f"{digest[:12]}). Try another cable."
-            )
+            raise PhoneError(f"Phone {self._phone.serial}: {remote} {_not_kept(told, digest)}")
 
 
 def free_bytes(phone: Phone, folder: str = "/data/local/tmp") -> int | None:
@@ -111,7 +128,19 @@ def free_bytes(phone: Phone, folder: str = "/data/local/tmp") -> int | None:
     lines = phone.shell(f"df -k {folder}").out.split("\n")
     fields = next((line.split() for line in reversed(lines) if "%" in line), [])
     # Filesystem, size, used, available, per cent, mounted on: the first may stand on its own line.
-    return int(fields[-3]) * 1024 if len(fields) >= 4 and fields[-3].isdecimal() else None
+    figures = fields[-5:-2]
+    if len(figures) < 3 or not all(figure.isdecimal() for figure in figures):
+        return None
+    size, _, available = map(int, figures)
+    return available * 1024 if available <= size else None
+
+
+def _not_kept(told: Ran, digest: str) -> str:
+    found = _SUM.match(told.out.strip())
+    if found is not None:
+        return f"arrived damaged (sha256 {found[1][:12]}, not {digest[:12]}). Try another cable."
+    words = " ".join(f"{told.out} {told.err}".split())[-200:]
+    return f"was pushed and cannot be kept: {words or f'exit code {told.code}'}."
 
 
 def _room_words(phone: Phone, size: int) -> str | None:
@@ -121,7 +150,7 @@ def _room_words(phone: Phone, size: int) -> str | None:
     return (
         f"there is no room: {free / 1e6:.1f} MB are free in /data/local/tmp, and "
         f"{(size + _SPARE) / 1e6:.1f} MB are needed. Free some, or remove what chipdrift left "
-        f"there: chipdrift phones clean {phone.serial}"
+        f"there: chipdrift phones clean {shlex.quote(phone.serial)}"
     )
 
 

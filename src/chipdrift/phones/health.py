@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from chipdrift.phones.phone import Phone
+from chipdrift.phones.server import PhoneError, PhoneGoneError
 
 _ASK = (
     "dumpsys battery 2>/dev/null; echo chipdrift-thermal; dumpsys thermalservice 2>/dev/null; "
@@ -18,6 +19,7 @@ _ASK = (
 STATUSES = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 _TEMPERATURE = re.compile(r"\bTemperature{mValue=(-?\d+(?:\.\d+)?), mType=\d")
 _POLL_SECONDS = 5.0
+_SECONDS = 10.0
 _ZONES = (1.0, 150.0)  # degrees Celsius that a thermal zone may truthfully tell
 
 
@@ -56,8 +58,13 @@ class Health:
 
 
 def take_health(phone: Phone) -> Health:
-    """Look at the phone now."""
-    return read_health(phone.check(_ASK))
+    """Look at the phone now; it tells nothing where its services do not answer."""
+    try:
+        return read_health(phone.shell(_ASK, _SECONDS).out)
+    except PhoneGoneError:
+        raise
+    except PhoneError:
+        return Health()
 
 
 def read_health(text: str) -> Health:
@@ -67,7 +74,7 @@ def read_health(text: str) -> Health:
     level, scale = _number(battery, "level"), _number(battery, "scale") or 100
     tenths = _number(battery, "temperature")
     powered = re.findall(r"^\s*(?:AC|USB|Wireless|Dock) powered: (true|false)", battery, re.M)
-    status = re.search(r"Thermal Status: (\d+)", thermal)
+    status = re.search(r"Thermal Status: ([0-6])\b", thermal)
     # HAL readings are of now, cached ones may be old; of each mType 0 to 4: CPU, GPU, battery,
     # skin. A value of -1 or NaN says that there is none.
     current = thermal.partition("Current temperatures from HAL")[2] or thermal
@@ -90,6 +97,7 @@ def read_health(text: str) -> Health:
 def cool_down(
     phone: Phone,
     seconds: float,
+    tell: Callable[[str], None] = lambda _: None,
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> tuple[Health, float]:
@@ -103,6 +111,7 @@ def cool_down(
         waited = clock() - began
         if not health.hot or waited >= seconds:
             return health, waited
+        tell(f"phone {phone.serial} is hot ({health.words}) and is waited for")
         sleep(min(_POLL_SECONDS, seconds - waited))
 
 

@@ -51,8 +51,17 @@ class Kit:
         return self.folder / name
 
     def holds(self, name: str) -> bool:
-        """Whether the file is there."""
-        return self.path(name).is_file()
+        """Whether the file is there, and an ELF file: a download that failed is none."""
+        try:
+            with self.path(name).open("rb") as file:
+                return file.read(4) == b"\x7fELF"
+        except OSError:
+            return False
+
+    def lack(self, name: str) -> str:
+        """Why the file cannot be used, where :meth:`holds` says that it cannot."""
+        path = self.path(name)
+        return f"{name} is there and is no ELF file" if path.exists() else f"{name} is not there"
 
     def digest(self, names: list[str]) -> str:
         """SHA-256 over the files' contents, in order: 16 digits."""
@@ -91,18 +100,12 @@ def piece(abi: str, name: str, folder: Path) -> Piece:
         how = f"{sys.executable} -m chipdrift.phones.build {folder}" + (
             " --ndk FOLDER (Android's NDK)" if android else ""
         )
-    elif name == LIBRARY and android:
-        how = (
-            f"unzip -p onnxruntime-android-{_installed()}.aar jni/{abi}/{name} > {folder / name} "
-            "(the AAR is com.microsoft.onnxruntime:onnxruntime-android; with QNN inside, "
-            "onnxruntime-android-qnn)"
-        )
     elif name == LIBRARY:
-        machine = abi.removeprefix("linux-")
-        how = (
-            f"pip download onnxruntime=={_installed()} --no-deps --only-binary=:all: "
-            f"--platform=manylinux_2_28_{machine}, then unzip -p the wheel "
-            f"onnxruntime/capi/{name}.{_installed()} > {folder / name}"
+        how = f"{sys.executable} -m chipdrift.phones.library {folder}" + (
+            " --aar FILE (com.microsoft.onnxruntime:onnxruntime-android, or "
+            f"onnxruntime-android-qnn with QNN inside, release {_installed()})"
+            if android
+            else ""
         )
     elif name == "benchmark_model":
         how = (

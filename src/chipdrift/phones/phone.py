@@ -6,7 +6,7 @@ import contextlib
 import io
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SHELL_SECONDS = 60.0
 _POLL_SECONDS = 0.5
+_LONGEST = 64 << 20  # bytes of one line: the nodes of a large model
 
 
 @final
@@ -63,7 +64,11 @@ class Stream:
         """
         deadline = None if seconds is None else time.monotonic() + seconds
         with self._phone.asked("waiting for the runner"):
-            while (at := self._buffer.find(b"\n")) < 0:
+            seen = 0
+            while (at := self._buffer.find(b"\n", seen)) < 0:
+                seen = len(self._buffer)
+                if seen > _LONGEST:
+                    raise ValueError(f"its line is longer than {_LONGEST} bytes")
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     raise TimeoutError(f"no answer within {seconds:g} s")
@@ -109,8 +114,11 @@ class Phone:
         return f"phone {self.serial}"
 
     def require(self) -> None:
-        """Raise what is wrong with it, if anything."""
-        found = {one.serial: one for one in self.server.phones()}
+        """Raise what is wrong with it, if anything; a server that ended took it along."""
+        try:
+            found = {one.serial: one for one in self.server.phones()}
+        except PhoneError as error:
+            raise PhoneGoneError(f"Phone {self.serial}: {error}") from error
         mine = found.get(self.serial)
         if mine is None:
             others = ", ".join(found) or "none"
@@ -119,10 +127,10 @@ class Phone:
                 "Plug it in with USB debugging on, or adb connect HOST:PORT."
             )
         if mine.trouble is not None:
-            raise PhoneError(f"Phone {self.serial} {mine.trouble}.")
+            raise PhoneGoneError(f"Phone {self.serial} {mine.trouble}.")
 
-    def returns(self, seconds: float) -> bool:
-        """Wait up to ``seconds`` for it to be usable."""
+    def returns(self, seconds: float, tell: Callable[[str], None] = lambda _: None) -> bool:
+        """Wait up to ``seconds`` for it to be usable; ``tell`` hears of it now and then."""
         deadline = time.monotonic() + seconds
         while True:
             with contextlib.suppress(PhoneError):
@@ -130,6 +138,7 @@ class Phone:
                 return True
             if time.monotonic() >= deadline:
                 return False
+            tell(f"phone {self.serial} is waited for")
             time.sleep(_POLL_SECONDS)
 
     def shell(self, command: str, seconds: float = SHELL_SECONDS) -> Ran:

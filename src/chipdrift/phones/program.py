@@ -1,18 +1,26 @@
 """Run a program on a phone to its end: what it printed, which files it left, and a time limit.
 
-Each worker has a folder ``runs/<its process number>`` on the phone. The program's number there is
-kept in ``pid``, so that one that hangs can be ended: by its own worker, or by the next one where
-that is dead.
+Each worker has a folder ``runs/<its machine>-<its process number>`` on the phone. The program's
+number there is kept in ``pid``, so that one that hangs can be ended: by its own worker, or by the
+next one where that is dead.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
+import hashlib
 import os
+import platform
+import re
 import shlex
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
+from chipdrift.phones.files import FOLDER
+from chipdrift.phones.logcat import restore_log
 from chipdrift.phones.phone import Phone
 from chipdrift.phones.server import PhoneError, PhoneGoneError
 
@@ -85,24 +93,56 @@ def end_program(phone: Phone, work: str) -> None:
 
 
 def sweep_runs(phone: Phone, folder: str) -> str:
-    """Make this process's own folder below ``folder``; end and remove what dead ones left."""
-    runs = f"{folder}/runs"
+    """Make this process's own folder below ``folder``; end and remove what dead ones left.
+
+    A folder of another machine, or of another container, is left alone until it is a day old.
+    """
+    runs, here = f"{folder}/runs", _here()
     listed = phone.shell(f"ls {runs} 2>/dev/null").out.split()
-    left = [name for name in listed if name.isdecimal() and not _lives(int(name))]
+    old = phone.shell(f"find {folder} -maxdepth 2 -mmin +1440 2>/dev/null").out.split()
+    aged = {path.rpartition("/")[2] for path in old if path.startswith(f"{runs}/")}
+    left = [name for name in listed if name in aged or not _may_live(name, here)]
     ended = [f"{_END.format(work=f'{runs}/{name}')}; rm -rf {runs}/{name}" for name in left]
-    work = f"{runs}/{os.getpid()}"
-    phone.check("; ".join([*ended, f"mkdir -p {work}/out"]))
+    parts = [f"rm -rf {path}" for path in old if path.endswith((".part", ".old"))]
+    work = f"{runs}/{here}-{os.getpid()}"
+    phone.check("; ".join([*ended, *parts, f"mkdir -p {work}/out"]))
     return work
 
 
-def _lives(process: int) -> bool:
-    """Whether another process of this host has that number."""
-    if process == os.getpid():
-        return False
+def end_all(phone: Phone, folder: str) -> None:
+    """End whatever runs below ``folder``, whoever started it."""
+    runs = f"{folder}/runs"
+    for name in phone.shell(f"ls {runs} 2>/dev/null").out.split():
+        if re.fullmatch(r"[\w-]+", name):
+            end_program(phone, f"{runs}/{name}")
+
+
+@functools.cache
+def _here() -> str:
+    """A few digits for this machine since it started, and for this container of it."""
+    told = [platform.node()]
+    with contextlib.suppress(OSError):
+        told.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+        told.append(str(Path("/proc/self/ns/pid").readlink()))
+    return hashlib.sha256("".join(told).encode()).hexdigest()[:8]
+
+
+def _may_live(name: str, here: str) -> bool:
+    """Whether the folder of that name may belong to a process that lives; strangers' always may."""
+    mine, _, process = name.rpartition("-")
+    if mine != here or not process.isdecimal() or int(process) == os.getpid():
+        return mine != here and re.fullmatch(r"[0-9a-f]{8}-\d+", name) is not None
     try:
-        os.kill(process, 0)
+        os.kill(int(process), 0)
     except ProcessLookupError:
         return False
     except OSError:
         return True
     return True
+
+
+def clean_phone(phone: Phone, folder: str = FOLDER) -> None:
+    """Remove all that chipdrift left: end what runs, put the log back, then the files."""
+    end_all(phone, folder)
+    restore_log(phone, folder)
+    phone.check(f"rm -rf {shlex.quote(folder)}")

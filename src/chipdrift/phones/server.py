@@ -10,7 +10,8 @@ from __future__ import annotations
 import shutil
 import socket
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from chipdrift.errors import ChipdriftError
 DEFAULT_PORT = 5037
 # 1.0.39 is of 2017; from it on the server knows every request that adbutils sends.
 OLDEST_PROTOCOL = 39
+INSTALL = f"{sys.executable} -m pip install 'chipdrift[phones]'"
 _START_SECONDS = 30.0
 _KNOCK_SECONDS = 2.0
 
@@ -82,22 +84,20 @@ class AdbServer:
             raise PhoneError(
                 f"The adb server's address {words!r} is not host:port, as 127.0.0.1:{DEFAULT_PORT}."
             )
-        return cls(host, int(port))
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
 
     def answers(self) -> bool:
         """Whether something listens there; nothing is started."""
         try:
             socket.create_connection((self.host, self.port), timeout=_KNOCK_SECONDS).close()
-        except OSError:
+        except (OSError, UnicodeError):
             return False
         return True
 
     def ensure(self) -> None:
         """Start it where it does not run, and refuse one that is too old; raises PhoneError."""
         if util.find_spec("adbutils") is None:
-            raise PhoneError(
-                "adbutils is not installed, and phones need it: pip install 'chipdrift[phones]'."
-            )
+            raise PhoneError(f"adbutils is not installed, and phones need it: {INSTALL}.")
         if not self.answers():
             self._start()
         found = self.protocol()
@@ -124,9 +124,9 @@ class AdbServer:
 
     def phones(self) -> list[Seen]:
         """Every phone that it sees, whatever its state, by serial."""
+        self.ensure()
         from adbutils import AdbClient, AdbError
 
-        self.ensure()
         try:
             client = AdbClient(self.host, self.port, socket_timeout=_START_SECONDS)
             found = client.list()
@@ -164,8 +164,11 @@ class AdbServer:
                 timeout=_START_SECONDS,
                 check=False,
             )
-            words = " ".join((done.stderr or done.stdout).split())[-300:]
-        except (OSError, subprocess.TimeoutExpired) as error:
+            said = " ".join((done.stderr or done.stdout).split())[-300:]
+            words = said or f"it ended with exit code {done.returncode} and said nothing"
+        except subprocess.TimeoutExpired:
+            words = f"it did not end within {_START_SECONDS:g} s"
+        except OSError as error:
             words = str(error)
         if not self.answers():
             raise PhoneError(f"{program} could not start an adb server at {self}: {words}")
@@ -180,19 +183,19 @@ def adb_program() -> str | None:
     return str(brought) if brought.is_file() else None
 
 
-_SERVER: ContextVar[AdbServer] = ContextVar("chipdrift_adb_server", default=AdbServer())  # noqa: B039
+_SERVER: ContextVar[Callable[[], AdbServer]] = ContextVar("chipdrift_adb_server", default=AdbServer)
 
 
 @contextmanager
-def adb_at(server: AdbServer) -> Iterator[AdbServer]:
-    """Within it, phones are looked for at ``server``."""
-    token = _SERVER.set(server)
+def adb_at(server: AdbServer | Callable[[], AdbServer]) -> Iterator[None]:
+    """Within it, phones are looked for at ``server``; a function is asked when it is needed."""
+    token = _SERVER.set((lambda: server) if isinstance(server, AdbServer) else server)
     try:
-        yield server
+        yield
     finally:
         _SERVER.reset(token)
 
 
 def current_server() -> AdbServer:
     """The server of the innermost :func:`adb_at`; adb's own default outside of any."""
-    return _SERVER.get()
+    return _SERVER.get()()

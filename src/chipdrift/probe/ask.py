@@ -101,6 +101,8 @@ class Asker:
             raise self._gone(f"no answer within {self._timeout:g} s")
         try:
             message = self._worker.receive()
+            while message[0] == "waiting":
+                message = self._worker.receive()
         except WorkerDiedError as error:
             self._stop()
             raise self._gone(str(error)) from error

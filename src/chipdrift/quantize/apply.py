@@ -27,8 +27,8 @@ from chipdrift.graph import (
     wrong_in_float16,
 )
 from chipdrift.quantize.float16 import to_float16, to_float32
-from chipdrift.quantize.qdq import quantize_qdq
-from chipdrift.records import Quantizer
+from chipdrift.quantize.qdq import Quantized, quantize_qdq
+from chipdrift.records import MixedInfo, Quantizer
 from chipdrift.schemes import Kind, Scheme
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
@@ -45,6 +45,8 @@ class QuantizedModel:
     ``border`` names the Quantize and Dequantize nodes of the graph's own inputs and outputs;
     ``expandable`` maps nodes that a runtime may replace by simpler ones to their op;
     ``trace`` maps each of its nodes to the float model's; ``notes`` says what was left out.
+    ``mixed`` says what ``[[layer]]`` tables changed; ``kept`` names the nodes that they keep in
+    float32 on the CPU, ``fence`` those that hold them there.
     """
 
     scheme: Scheme
@@ -56,6 +58,9 @@ class QuantizedModel:
     expandable: dict[str, str]
     trace: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
+    mixed: MixedInfo | None = None
+    kept: frozenset[str] = frozenset()
+    fence: frozenset[str] = frozenset()
 
 
 def quantizer_versions() -> dict[str, str]:
@@ -84,8 +89,10 @@ def apply_scheme(
             f"{scheme.name} cannot be applied. Use --scheme asis, or give the float model."
         )
     with _quiet(notes):
-        proto = _convert(model, scheme, calibration or (), notes)
+        made = _convert(model, scheme, calibration or (), notes)
+    proto = made.proto
     data = proto.SerializeToString(deterministic=True)
+    trace = trace_nodes(model.proto, proto)
     return QuantizedModel(
         scheme=scheme,
         kind=_kind(model, scheme),
@@ -94,8 +101,25 @@ def apply_scheme(
         quantizers=output_quantizers(proto),
         border=border_quantizers(proto),
         expandable=expandable_nodes(proto),
-        trace=trace_nodes(model.proto, proto),
+        trace=trace,
         notes=tuple(dict.fromkeys(notes)),
+        mixed=_mixed(made, trace),
+        kept=made.islands.kept,
+        fence=made.islands.fence,
+    )
+
+
+def _mixed(made: Quantized, trace: Mapping[str, tuple[str, ...]]) -> MixedInfo | None:
+    """What ``[[layer]]`` tables changed, by the float model's nodes; None where nothing."""
+    joined = dict.fromkeys(made.islands.kept, "kept in float32 on the CPU")
+    joined |= dict.fromkeys(made.islands.half, "computed in float16")
+    found: dict[str, str] = {}
+    for node, words in {**joined, **made.layers}.items():
+        found.update(dict.fromkeys(trace.get(node) or (node,), words))
+    if not found:
+        return None
+    return MixedInfo(
+        layers=tuple(sorted(found.items())), borders=(*made.borders, *made.islands.borders)
     )
 
 
@@ -107,11 +131,11 @@ def _kind(model: LoadedModel, scheme: Scheme) -> Kind:
 
 def _convert(
     model: LoadedModel, scheme: Scheme, calibration: Sequence[Feed], notes: list[str]
-) -> onnx.ModelProto:
+) -> Quantized:
     if scheme.kind in ("float32", "asis"):
         if scheme.kind == "asis" and not is_quantized(model.proto):
             notes.append("the model holds no Quantize nodes: asis runs it as the float model it is")
-        return model.proto
+        return Quantized(model.proto)
     if scheme.kind == "float16":
         wrong = wrong_in_float16(model.proto)
         if wrong:
@@ -120,16 +144,14 @@ def _convert(
                 "which onnxruntime-qnn 2.7.0 answers wrongly in float16 on every chip tried; swap "
                 "the Mul's inputs, or export with opset 14 or newer (docs/known-faults.md)"
             )
-        return _explained(model, scheme, lambda: to_float16(model.proto))
+        return _explained(model, scheme, lambda: Quantized(to_float16(model.proto)))
     source = to_float32(model.proto) if model.is_float16 else model.proto
     if model.is_float16:
         notes.append("the float16 model was widened to float32 before it was quantized")
     return _explained(model, scheme, lambda: quantize_qdq(source, scheme, calibration, notes))
 
 
-def _explained(
-    model: LoadedModel, scheme: Scheme, convert: Callable[[], onnx.ModelProto]
-) -> onnx.ModelProto:
+def _explained(model: LoadedModel, scheme: Scheme, convert: Callable[[], Quantized]) -> Quantized:
     """onnxruntime's quantizer raises whatever it trips over; a person gets one sentence."""
     try:
         return convert()

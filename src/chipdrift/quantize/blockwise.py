@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import ml_dtypes
@@ -62,9 +62,13 @@ def unshare_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def block_weights(
-    quantized: onnx.ModelProto, source: onnx.ModelProto, block_size: int, notes: list[str]
+    quantized: onnx.ModelProto,
+    source: onnx.ModelProto,
+    block_size: int,
+    notes: list[str],
+    nodes: Collection[str],
 ) -> onnx.ModelProto:
-    """Requantize every int4 weight of ``quantized`` from its float in ``source``, block by block.
+    """Requantize the int4 weights of ``nodes`` from their floats in ``source``, block by block.
 
     A weight whose reduced axis the block size does not divide keeps its scale per channel, and so
     does one of a convolution larger than 1x1 or of a ConvTranspose: no chip of the simulator takes
@@ -76,7 +80,7 @@ def block_weights(
     axes = {
         node.input[1]: (reduced_axis(node, floats), node)
         for node in source.graph.node
-        if reduced_axis(node, floats) is not None
+        if reduced_axis(node, floats) is not None and node.name in nodes
     }
     done: set[str] = set()
     left: list[str] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,60 +14,129 @@ from onnxruntime.quantization import QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData, save_tensors_data
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
-from chipdrift.quantize.blockwise import block_weights, reduced_axis, unshare_weights
+from chipdrift.graph import name_nodes
+from chipdrift.quantize.blockwise import block_weights, unshare_weights
+from chipdrift.quantize.islands import Islands, make_islands
+from chipdrift.quantize.layers import CLAMPS, layer_settings
+from chipdrift.quantize.mixed import TYPES, Mixture, Overrides, mix_types, weight_overrides
 from chipdrift.quantize.preprocess import preprocess, raise_opset
 from chipdrift.quantize.ranges import FeedReader, activation_ranges
-from chipdrift.schemes import Scheme
+from chipdrift.schemes import Scheme, Setting
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
-_ACTIVATIONS = {"uint8": QuantType.QUInt8, "uint16": QuantType.QUInt16}
-_WEIGHTS = {"int8": QuantType.QInt8, "uint8": QuantType.QUInt8, "int4": QuantType.QInt4}
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A model as a scheme makes it.
+
+    ``layers`` says in words what holds at nodes that the scheme treats otherwise; ``borders`` are
+    (tensor, from, to) where an integer type changes, those of ``islands`` not among them.
+    """
+
+    proto: onnx.ModelProto
+    layers: Mapping[str, str] = field(default_factory=dict)
+    islands: Islands = field(default_factory=Islands)
+    borders: tuple[tuple[str, str, str], ...] = ()
 
 
 def quantize_qdq(
     proto: onnx.ModelProto, scheme: Scheme, calibration: Sequence[Feed], notes: list[str]
-) -> onnx.ModelProto:
+) -> Quantized:
     """Quantize a float32 model; ``notes`` receives what could not be done as asked.
 
     Weights that a MatMul, Gemm or convolution reads get the scheme's type and granularity; what
-    onnxruntime's QNN settings say of everything else (LayerNorm, Sigmoid, biases) stands.
+    onnxruntime's QNN settings say of everything else (LayerNorm, Sigmoid, biases) stands. Nodes
+    that a ``[[layer]]`` names get theirs.
     """
     source = proto
     if scheme.preprocess:
         source = preprocess(proto, calibration[0], notes)
+    base = scheme.setting()
+    tables = [base, *(scheme.setting(layer) for layer in scheme.layer)]
     # DequantizeLinear takes an axis since opset 13 and blocks since 21.
-    needed = {"tensor": 0, "channel": 13, "block": 21}[scheme.granularity]
+    needed = max({"tensor": 0, "channel": 13, "block": 21}[s.granularity] for s in tables)
     source = raise_opset(source, needed, calibration[0], notes)
     source = unshare_weights(source)
-    weight_type = _WEIGHTS[scheme.weights]
-    overrides = _norm_overrides(source)
-    if scheme.granularity != "tensor" or scheme.weights == "int4":
-        overrides.update(_weight_overrides(source, weight_type, scheme.granularity != "tensor"))
+    settings: dict[str, Setting] = {}
+    mixture = Mixture(source, {})
+    if scheme.layer:
+        named = onnx.ModelProto()
+        named.CopyFrom(source)
+        name_nodes(named.graph)
+        found = layer_settings(proto, named, scheme, notes)
+        settings = {name: s for name, s in found.items() if s != base}
+        source = named if settings else source
+    if settings:
+        everywhere = {node.name: settings.get(node.name, base) for node in source.graph.node}
+        mixture = mix_types(source, everywhere, base)
+    overrides = {
+        **mixture.overrides,
+        **_norm_overrides(mixture.source),
+        **weight_overrides(mixture.source, settings, base),
+    }
+    in_float = {name: s.kind for name, s in settings.items() if s.kind != "qdq"}
+    quantized = _quantize(source, mixture, overrides, sorted(in_float), scheme, calibration)
+    sizes = {s.block_size for s in (base, *settings.values()) if s.block_size is not None}
+    for size in sorted(sizes):
+        nodes = {
+            node.name
+            for node in mixture.source.graph.node
+            if settings.get(node.name, base).block_size == size
+            and settings.get(node.name, base).kind == "qdq"
+        }
+        quantized = block_weights(quantized, mixture.source, size, notes, nodes)
+    islands = make_islands(
+        quantized,
+        mixture.source,
+        {name for name, kind in in_float.items() if kind == "float32"},
+        {name for name, kind in in_float.items() if kind == "float16"},
+    )
+    _name_new_nodes(quantized)
+    words = {name: s.words(base) for name, s in settings.items()}
+    return Quantized(quantized, words, islands, mixture.borders)
+
+
+def _quantize(
+    source: onnx.ModelProto,
+    mixture: Mixture,
+    overrides: Overrides,
+    in_float: Sequence[str],
+    scheme: Scheme,
+    calibration: Sequence[Feed],
+) -> onnx.ModelProto:
+    """Ranges of ``source``'s activations, and onnxruntime's quantizer on the mixture's model."""
+    base = scheme.setting()
     with tempfile.TemporaryDirectory(prefix="chipdrift-") as folder:
-        float_path, out_path = Path(folder, "float.onnx"), Path(folder, "qdq.onnx")
+        names = ("float.onnx", "mixed.onnx", "qdq.onnx")
+        float_path, mixed_path, out_path = (Path(folder, name) for name in names)
         onnx.save_model(source, float_path)
+        onnx.save_model(mixture.source, mixed_path)
         config = get_qnn_qdq_config(
-            str(float_path),
+            str(mixed_path),
             FeedReader(calibration[:1]),
-            activation_type=_ACTIVATIONS[scheme.activations],
+            activation_type=TYPES[scheme.activations],
             # Weights of int4 come from the overrides: the quantizer's default also covers the
             # weights that have no 4-bit form (LayerNorm's, say).
-            weight_type=QuantType.QInt8 if scheme.weights == "int4" else weight_type,
+            weight_type=QuantType.QInt8 if scheme.weights == "int4" else TYPES[scheme.weights],
             per_channel=scheme.granularity != "tensor",
             init_overrides=overrides,
+            nodes_to_exclude=list(in_float) or None,
         )
+        kinds = {node.op_type for node in source.graph.node} & CLAMPS
         ranges = activation_ranges(
             float_path,
             calibration,
             method=scheme.calibration,
             percentile=scheme.percentile,
-            levels=2 ** (16 if scheme.activations == "uint16" else 8),
-            op_types=config.op_types_to_quantize,
+            levels=base.levels,
+            others=mixture.levels,
+            op_types=sorted({*config.op_types_to_quantize, *kinds}),
         )
         cache = Path(folder, "ranges.json")
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), cache)
         quantize_static(
-            str(float_path),
+            str(mixed_path),
             str(out_path),
             None,
             quant_format=config.quant_format,
@@ -81,15 +151,10 @@ def quantize_qdq(
             extra_options=config.extra_options,
             calibration_cache_path=cache,
         )
-        quantized = onnx.load(out_path)
-    if scheme.granularity == "block":
-        assert scheme.block_size is not None
-        quantized = block_weights(quantized, source, scheme.block_size, notes)
-    _name_new_nodes(quantized)
-    return quantized
+        return onnx.load(out_path)
 
 
-def _norm_overrides(proto: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
+def _norm_overrides(proto: onnx.ModelProto) -> Overrides:
     """LayerNorm's scale as uint8: the HTP refuses the op with an int8 one, and it would fall back.
 
     Measured on onnxruntime-qnn 2.7.0: error 3110 from the backend's validation of the op.
@@ -100,24 +165,6 @@ def _norm_overrides(proto: onnx.ModelProto) -> dict[str, list[dict[str, Any]]]:
         for node in proto.graph.node
         if node.op_type == "LayerNormalization" and node.input[1] in weights
     }
-
-
-def _weight_overrides(
-    proto: onnx.ModelProto, weight_type: QuantType, per_channel: bool
-) -> dict[str, list[dict[str, Any]]]:
-    """One symmetric scale, or one per output channel, for every weight that is summed over.
-
-    onnxruntime's own settings would leave MatMul per tensor; the simulator takes it per channel.
-    """
-    weights = {init.name: init for init in proto.graph.initializer}
-    overrides: dict[str, list[dict[str, Any]]] = {}
-    for node in proto.graph.node:
-        axis = reduced_axis(node, weights)
-        if axis is None:
-            continue
-        override: dict[str, Any] = {"quant_type": weight_type, "symmetric": True}
-        overrides[node.input[1]] = [{**override, "axis": 1 - axis} if per_channel else override]
-    return overrides
 
 
 def _name_new_nodes(proto: onnx.ModelProto) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -46,10 +47,12 @@ def activation_ranges(
     percentile: float,
     levels: int,
     op_types: Sequence[str],
+    others: Mapping[str, int] = MappingProxyType({}),
 ) -> dict[str, Range]:
     """Tensor name to (low, high), float32 scalars, for every activation of the given op types.
 
-    ``levels`` is the number of integers the range will be cut into; MSE alone depends on it.
+    ``levels`` is the number of integers the range will be cut into, ``others`` that of tensors
+    which have another; MSE alone depends on it.
     """
     base = {
         "minmax": CalibrationMethod.MinMax,
@@ -71,7 +74,10 @@ def activation_ranges(
         calibrator.collect_data(FeedReader(feeds[start : start + _CHUNK]))
     if method == "mse":
         histograms = calibrator.collector.get_histogram_dict()
-        found = {name: mse_range(*entry[:4], levels=levels) for name, entry in histograms.items()}
+        found = {
+            name: mse_range(*entry[:4], levels=others.get(name, levels))
+            for name, entry in histograms.items()
+        }
     else:
         found = {name: data.range_value for name, data in calibrator.compute_data().items()}
     return {name: (_scalar(low), _scalar(high)) for name, (low, high) in found.items()}

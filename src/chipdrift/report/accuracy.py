@@ -6,12 +6,14 @@ only where the host's CPU, which is no chip, shows the same difference under the
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 
 from chipdrift.counts import counted
 from chipdrift.records import Cell, Delta, Matrix
 from chipdrift.report.figures import Figures, chips, hosts, listing, name_targets, noun, p_value
 from chipdrift.report.finding import Finding, Kind
+from chipdrift.report.remarks import where_cells
 
 
 def tested(matrix: Matrix) -> list[tuple[Cell, Delta]]:
@@ -67,8 +69,9 @@ def _no_test(matrix: Matrix) -> Finding:
         "perfect by that measure: a difference from them is no finding and is not tested."
     )
     if ran:
-        worst, cell = sorted(ran, key=lambda x: figures.worse(x[0]))[-1]
-        text += f" Worst: {figures.value(worst)}, {cell.scheme} on {cell.target}."
+        worst = figures.value(max((value for value, _ in ran), key=figures.worse))
+        cells = [cell for value, cell in ran if figures.value(value) == worst]
+        text += f" Worst: {worst}, {where_cells(matrix, cells)}."
     return Finding("note", text, "matrix")
 
 
@@ -102,25 +105,43 @@ def _no_difference(matrix: Matrix) -> Finding:
 
 
 def _largest(matrix: Matrix, against: Sequence[tuple[Cell, Delta]]) -> list[Finding]:
-    """The largest difference, marked as perhaps chance, and what is not excluded."""
+    """The largest differences, worse ones first, marked as perhaps chance; what is not excluded."""
     figures = Figures.of(matrix)
-    largest = max(abs(delta.value) for _, delta in against)
-    if largest == 0:
+    if not any(delta.value for _, delta in against):
         text = f"Every cell has exactly the {matrix.baseline.words}'s figure."
-    else:
-        cells = [(cell, delta) for cell, delta in against if abs(delta.value) == largest]
-        cell, delta = cells[0]
-        where = name_targets(matrix, [c.target for c, _ in cells if c.scheme == cell.scheme])
-        span = figures.change_span(delta)
-        interval = f", 95 % interval {span}" if span else ""
-        text = (
-            f"The largest difference seen is {figures.change(delta.value)} "
-            f"{figures.change_unit}".rstrip()
-            + f" ({cell.scheme} on {where}{interval}). It may be chance: p = "
-            f"{p_value(delta.p_holm)} after Holm's correction for all cells compared "
-            f"(uncorrected {p_value(delta.p_value)})."
-        )
+        return [Finding("note", text + _not_excluded(matrix, against), "matrix")]
+    largest = figures.size(max(abs(delta.value) for _, delta in against))
+    # Equal as they are written: of two that a reader cannot tell apart neither is the largest.
+    tied = [(cell, delta) for cell, delta in against if figures.size(delta.value) == largest]
+    tied.sort(key=lambda x: figures.worse(x[1].value) < 0)
+    sides: dict[str, list[tuple[Cell, Delta]]] = defaultdict(list)
+    for cell, delta in tied:
+        sides[figures.change(delta.value)].append((cell, delta))
+    told = listing([_side(matrix, change, cells) for change, cells in sides.items()])
+    many = len(sides) > 1
+    text = (
+        f"The largest difference{'s' * many} seen {'are' if many else 'is'} {told}. "
+        f"{'They' if many else 'It'} may be chance: p = {_from([d.p_holm for _, d in tied])} after "
+        "Holm's correction for all cells compared (uncorrected "
+        f"{_from([d.p_value for _, d in tied])})."
+    )
     return [Finding("note", text + _not_excluded(matrix, against), "matrix")]
+
+
+def _from(p_values: Sequence[float]) -> str:
+    """The least of them, and whether there are others."""
+    several = len({p_value(p) for p in p_values}) > 1
+    return p_value(min(p_values)) + (" or more" if several else "")
+
+
+def _side(matrix: Matrix, change: str, cells: Sequence[tuple[Cell, Delta]]) -> str:
+    """One change with its cells, and their interval where all have the same."""
+    figures = Figures.of(matrix)
+    spans = {figures.change_span(delta) for _, delta in cells}
+    (span,) = spans if len(spans) == 1 else (None,)
+    interval = f", 95 % interval {span}" if span else ""
+    where = where_cells(matrix, [cell for cell, _ in cells])
+    return f"{change} {figures.change_unit}".rstrip() + f" ({where}{interval})"
 
 
 def _not_excluded(matrix: Matrix, against: Sequence[tuple[Cell, Delta]]) -> str:

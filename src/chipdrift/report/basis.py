@@ -38,10 +38,11 @@ class Numbers:
 def numbers(matrix: Matrix) -> list[Numbers]:
     """The cells in the matrix's own order."""
     figures = Figures.of(matrix)
-    return [_numbers(figures, cell) for cell in matrix.cells]
+    tested = not matrix.metric.against_baseline
+    return [_numbers(figures, cell, tested) for cell in matrix.cells]
 
 
-def _numbers(figures: Figures, cell: Cell) -> Numbers:
+def _numbers(figures: Figures, cell: Cell, tested: bool) -> Numbers:
     metric, delta = cell.metric, cell.delta
     agreement = "" if cell.agreement is None else percent(cell.agreement)
     if agreement and cell.agreement_low is not None and cell.agreement_high is not None:
@@ -55,8 +56,8 @@ def _numbers(figures: Figures, cell: Cell) -> Numbers:
         change=figures.change(delta.value) if delta else "",
         change_span=(figures.change_span(delta) or "none") if delta else "",
         significant=delta is not None and delta.significant,
-        p=p_value(delta.p_value) if delta else "",
-        p_holm=p_value(delta.p_holm) if delta else "",
+        p=p_value(delta.p_value) if delta and tested else "",
+        p_holm="not tested" if not tested else p_value(delta.p_holm) if delta else "",
         agreement=agreement,
         sqnr="" if cell.sqnr_db is None else f"{cell.sqnr_db:.1f}",
         lsb="" if cell.lsb is None else f"{cell.lsb.max:,} / {number(cell.lsb.mean)}",

@@ -15,9 +15,7 @@ EXPLAINED: dict[Evidence, str] = {
         "The vendor's own simulator of the chip, on this host. It is not silicon: phones may "
         "differ from it."
     ),
-    "emulated-runtime": (
-        "The phone's runtime on an emulated processor: its code, not its silicon."
-    ),
+    "emulated-runtime": ("The runtime on an emulated processor: its code, not its silicon."),
     "host-runtime": "A runtime on this host's CPU: a reference, no phone chip.",
     "prediction": "chipdrift's engine with a profile probed from answers: a forecast.",
     "hypothesis": "An assumption nobody has measured yet.",

@@ -144,6 +144,13 @@ def chips(matrix: Matrix) -> frozenset[str]:
     return frozenset(c.target for c in matrix.cells if c.evidence in _CHIPS)
 
 
+def held(matrix: Matrix) -> str:
+    """What targets are seen to share: "bits", or "answers" where classes alone were imported."""
+    outputs = matrix.model.outputs
+    classes = all(not o.shape and o.dtype.startswith(("int", "uint")) for o in outputs)
+    return "answers" if matrix.imported is not None and classes else "bits"
+
+
 def noun(matrix: Matrix) -> str:
     """What the targets beside the host's are called: "chip" only where all of them are."""
     others = set(matrix.targets) - hosts(matrix)

@@ -179,17 +179,22 @@ def _scale(matrix: Matrix, figures: Figures) -> float:
     return max(largest, 0.02) if figures.share else largest
 
 
-def _tint(figures: Figures, cell: Cell, scale: float) -> str:
-    """ "worse1" to "worse4", "better1" to "better4", "same"; the palest unless significant."""
+def _tint(figures: Figures, cell: Cell, scale: float, tested: bool) -> str:
+    """ "worse1" to "worse4", "better1" to "better4", "same"; the palest unless significant.
+
+    Where nothing is ``tested`` the colour tells the size alone.
+    """
     if cell.delta is None:
         return "none"
     worse = figures.worse(cell.delta.value)
     if worse == 0 or scale == 0:
         return "same"
     side = "worse" if worse > 0 else "better"
+    share = abs(worse) / scale if math.isfinite(worse) else 1.0
+    if not tested:
+        return f"{side}{min(4, 1 + int(share * 4))}"
     if not cell.delta.significant:
         return f"{side}1"
-    share = abs(worse) / scale if math.isfinite(worse) else 1.0
     return f"{side}{min(4, 2 + int(share * 3))}"
 
 
@@ -207,18 +212,19 @@ def _cell(
     if cell.metric is None:
         return HeatCell(cell.status, note=note, title=f"{where}: {cell.status}. {reason}")
     delta, span = cell.delta, figures.span(cell.metric)
+    tested = not matrix.metric.against_baseline
     words = [f"{where}: {matrix.metric.name} {figures.value(cell.metric.value)}"]
     words += [f"95 % interval {span}"] if span else ["no interval"]
     if delta is not None:
         words.append(f"{figures.change(delta.value)} to the {matrix.baseline.words}")
-        words.append(f"Holm-corrected p {p_value(delta.p_holm)}")
+        words.append(f"Holm-corrected p {p_value(delta.p_holm)}" if tested else "not tested")
     agreement = percent(cell.agreement) if cell.agreement is not None else None
     if agreement:
         same = f"same {matrix.metric.answer} as the {matrix.baseline.words}"
         words.append(f"{same} on {agreement} of samples")
     return HeatCell(
         status=cell.status,
-        tint=_tint(figures, cell, scale),
+        tint=_tint(figures, cell, scale, tested),
         value=figures.value(cell.metric.value),
         span=span,
         change=figures.change(delta.value) if delta is not None else None,

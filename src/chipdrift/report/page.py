@@ -64,7 +64,7 @@ def render(
 
     from chipdrift.report import agreement, basis, checked, diagnosis, heatmap, partings, places
     from chipdrift.report.briefly import shortened
-    from chipdrift.report.figures import Figures, noun, pieces
+    from chipdrift.report.figures import Figures, held, noun, pieces
     from chipdrift.report.phonerows import on_the_phones
     from chipdrift.report.summary import findings
 
@@ -83,6 +83,7 @@ def render(
         matrix=matrix,
         figures=Figures.of(matrix),
         noun=noun(matrix),
+        held=held(matrix),
         findings=[*findings(matrix), *diagnosis.sentences(diagnoses)],
         heat=heatmap.heatmap(matrix),
         checked=checked.section(matrix),

@@ -51,13 +51,38 @@ def _npu(matrix: Matrix, ran: Sequence[Cell]) -> list[Finding]:
         lambda nodes: f"nothing ran on the NPU; all {nodes} left it",
         lambda left, nodes: f"{left} of {nodes} left the NPU",
     )
+    stayed = _kept(matrix, placed)
     if placed and not found:
         aside = any(c.placement.graph_io or c.placement.conversions for c in placed if c.placement)
         text = (
-            f"No fallback: in all {counted(len(placed), 'cell')} on chips every node ran on the NPU"
+            f"No fallback: in all {counted(len(placed), 'cell')} on chips every "
+            f"{'other ' * bool(stayed)}node ran on the NPU"
             + (", conversions at the graph's border aside." if aside else ".")
         )
-        return [Finding("calm", text, "placement")]
+        return [*stayed, Finding("calm", text, "placement")]
+    return [*found, *stayed]
+
+
+def _kept(matrix: Matrix, placed: Sequence[Cell]) -> list[Finding]:
+    """What schemes keep in float32: on the CPU as they wish, or against their wish on the NPU."""
+    alike: dict[tuple[str, str | None, tuple[NodePlace, ...], int], list[Cell]] = defaultdict(list)
+    for cell in placed:
+        place = cell.placement
+        for reason in {node.reason for node in place.kept} if place is not None else ():
+            assert place is not None
+            nodes = tuple(node for node in place.kept if node.reason == reason)
+            total = place.npu + place.cpu
+            alike[cell.scheme, reason, nodes, total].append(cell)
+    found = []
+    for (scheme, reason, nodes, total), cells in list(alike.items())[:_MOST]:
+        where = f"{scheme} on {name_targets(matrix, [c.target for c in cells])}"
+        share = f"{len(nodes)} of {counted(total, 'node')} ({ops(nodes)})"
+        if reason is None:
+            verb = "was" if len(nodes) == 1 else "were"
+            text = f"{where}: {share} {verb} kept on the CPU by the scheme, in float32."
+            found.append(Finding("calm", text, "placement"))
+        else:
+            found.append(Finding("caution", f"{where}: {share}: {reason}.", "placement"))
     return found
 
 

@@ -11,6 +11,7 @@ from chipdrift.report.evidence import evidence_remark
 from chipdrift.report.figures import (
     chips,
     differing,
+    held,
     hosts,
     is_engine,
     listing,
@@ -30,8 +31,7 @@ def identical(matrix: Matrix) -> list[Finding]:
     for cell in matrix.cells:
         if cell.status == "ok":
             ran[cell.scheme].add(cell.target)
-    # What was imported may be classes alone, whose bits nobody saw.
-    what = "answers" if matrix.imported is not None else "bits"
+    what = held(matrix)
     sets: dict[tuple[str, ...], list[str]] = defaultdict(list)
     measured: dict[tuple[str, ...], int] = {}
     total = matrix.data.samples
@@ -70,35 +70,31 @@ def identical(matrix: Matrix) -> list[Finding]:
     return found
 
 
-def least_agreeing(matrix: Matrix) -> list[Finding]:
+def least_agreement(matrix: Matrix) -> list[Finding]:
     """The pair of targets that agrees least; if it has the host, the least without it, too."""
-    if not matrix.pairs:
+    from chipdrift.diagnose.agreeing import least_agreeing
+
+    worst = least_agreeing(matrix.pairs)
+    if worst is None:
         return []
-    found = [f"The pair that agrees least: {_pair(matrix, _least(matrix.pairs))}."]
+    found = [f"The pair that agrees least: {_pair(matrix, worst)}."]
     own = hosts(matrix)
-    if {_least(matrix.pairs).a, _least(matrix.pairs).b} & own:
+    if {worst.a, worst.b} & own:
         silicon = chips(matrix)
         others = [p for p in matrix.pairs if not {p.a, p.b} & own]
         between = [p for p in others if {p.a, p.b} <= silicon]
-        if between:
-            found.append(f"Between two chips: {_pair(matrix, _least(between))}.")
-        elif others:
-            found.append(f"Without {listing(sorted(own))}: {_pair(matrix, _least(others))}.")
+        where = "Between two chips" if between else f"Without {listing(sorted(own))}"
+        second = least_agreeing(between or others)
+        if second is not None:
+            found.append(f"{where}: {_pair(matrix, second)}.")
     return [Finding("note", " ".join(found), "agreement")]
-
-
-def _least(pairs: Sequence[Pair]) -> Pair:
-    """The lowest agreement; among equals the farthest in LSB, then the most measured."""
-    return min(
-        pairs,
-        key=lambda p: (p.agreement, p.identical, -(p.lsb.max if p.lsb else 0), -p.measured),
-    )
 
 
 def _pair(matrix: Matrix, pair: Pair) -> str:
     text = (
         f"{pair.a} and {pair.b} under {pair.scheme}, same {matrix.metric.answer} on "
-        f"{percent(pair.agreement)} ({differing(pair)} of {counted(pair.samples, 'sample')} differ)"
+        f"{percent(pair.agreement)} ({differing(pair):,} of "
+        f"{counted(pair.samples, 'sample')} differ)"
     )
     if pair.lsb is not None:
         text += f", outputs up to {pair.lsb.max:,} LSB apart, {number(pair.lsb.mean)} on average"

@@ -12,6 +12,9 @@ from pydantic import Field, ValidationError, model_validator
 from chipdrift.errors import ChipdriftError
 from chipdrift.named import own_text, parsed, shipped, shipped_one
 from chipdrift.records import Record
+from chipdrift.schemes.layers import Activations, Granularity, Layer, Setting, Weights
+
+__all__ = ["Calibration", "Kind", "Layer", "Scheme", "Setting", "builtin_schemes", "get_scheme"]
 
 Kind = Literal["float32", "float16", "qdq", "asis"]
 Calibration = Literal["minmax", "percentile", "entropy", "mse"]
@@ -24,19 +27,21 @@ class Scheme(Record):
     scale; ``calibration`` how activation ranges are found from the samples (``percentile`` is used
     by that method alone, in percent of the values kept). ``preprocess`` brings the model to opset
     21, folds constants and batch norms, and fuses Gelu and LayerNorm, as QNN wants them.
-    ``sha256`` is of the TOML's text.
+    ``layer`` holds the ``[[layer]]`` tables: nodes that are treated otherwise. Where several name a
+    node, the last alone holds for it. ``sha256`` is of the TOML's text.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$")
     description: str = ""
     kind: Kind
-    weights: Literal["int8", "uint8", "int4"] = "int8"
-    activations: Literal["uint8", "uint16"] = "uint8"
-    granularity: Literal["tensor", "channel", "block"] = "tensor"
+    weights: Weights = "int8"
+    activations: Activations = "uint8"
+    granularity: Granularity = "tensor"
     block_size: int | None = Field(default=None, ge=2, le=4096)
     calibration: Calibration = "minmax"
     percentile: float = Field(default=99.99, gt=50, le=100)
     preprocess: bool = True
+    layer: tuple[Layer, ...] = ()
     sha256: str = ""
 
     @property
@@ -44,12 +49,30 @@ class Scheme(Record):
         """Whether activation ranges must be measured on samples."""
         return self.kind == "qdq"
 
+    def setting(self, layer: Layer | None = None) -> Setting:
+        """What holds for the nodes of ``layer``, or where no table holds."""
+        own = layer if layer is not None else Layer(ops=("*",))
+        granularity = own.granularity or self.granularity
+        inherited = self.block_size if granularity == "block" or layer is None else None
+        return Setting(
+            kind=own.kind,
+            weights=own.weights or self.weights,
+            activations=own.activations or self.activations,
+            granularity=granularity,
+            block_size=own.block_size or inherited,
+        )
+
     @model_validator(mode="after")
     def _consistent(self) -> Scheme:
-        if (self.granularity == "block") != (self.block_size is not None):
-            raise ValueError('block_size and granularity = "block" go together')
-        if self.granularity == "block" and self.weights != "int4":
-            raise ValueError('granularity = "block" needs weights = "int4"')
+        if self.layer and self.kind != "qdq":
+            raise ValueError(f'[[layer]] needs kind = "qdq", and this is "{self.kind}"')
+        for number, layer in enumerate((None, *self.layer)):
+            try:
+                self.setting(layer)
+            except ValidationError as error:
+                words = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                where = f"[[layer]] {number}, with the scheme's own keys: " if number else ""
+                raise ValueError(f"{where}{words}") from error
         return self
 
 
@@ -83,9 +106,16 @@ def _parse(text: str, name: str, where: str) -> Scheme:
     except ValidationError as error:
         # A key that nobody knows is most often the cause of one that is missing.
         first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-        key = ".".join(map(str, first["loc"])) or "scheme"
-        found = "" if first["type"] == "missing" else f" (found {first.get('input')!r})"
-        allowed = ", ".join(f for f in Scheme.model_fields if f != "sha256")
+        place, known = tuple(first["loc"]), Scheme.model_fields
+        if len(place) > 1 and place[0] == "layer":
+            where = f"{where}: [[layer]] {int(place[1]) + 1}"
+            place, known = place[2:], Layer.model_fields
+        key = ".".join(map(str, place)) or "scheme"
+        given = first.get("input")
+        # A whole table is no value to show.
+        shown = first["type"] != "missing" and not isinstance(given, dict)
+        found = f" (found {given!r})" if shown else ""
+        allowed = ", ".join(f for f in known if f != "sha256")
         raise ChipdriftError(f"{where}: {key}: {first['msg']}{found}. Keys: {allowed}.") from error
 
 

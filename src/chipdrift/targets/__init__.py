@@ -3,7 +3,7 @@
 from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, TargetInfo
 from chipdrift.targets.placement import summarize
 from chipdrift.targets.process import WorkerDiedError, WorkerProcess
-from chipdrift.targets.registry import get_target, list_targets
+from chipdrift.targets.registry import get_target, list_targets, whole_name
 
 __all__ = [
     "Opened",
@@ -17,4 +17,5 @@ __all__ = [
     "get_target",
     "list_targets",
     "summarize",
+    "whole_name",
 ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata, util
 from typing import final
 
 from chipdrift.errors import ChipdriftError, UnknownNameError
@@ -18,6 +19,7 @@ from chipdrift.phones import (
     Identity,
     Phone,
     PhoneError,
+    Seen,
     adb_program,
     current_server,
     find_phone,
@@ -25,7 +27,10 @@ from chipdrift.phones import (
     kit_for,
 )
 from chipdrift.phones.kit import LIBRARY, PROVIDER, RUNNER, Kit, htp_libraries, piece
+from chipdrift.phones.server import INSTALL
+from chipdrift.records import Evidence
 from chipdrift.targets import adb_litert, adb_netrun
+from chipdrift.targets.adb_visit import Tell
 from chipdrift.targets.base import Part, Session, Target, TargetInfo
 
 _QUALCOMM = ("qti", "qcom", "qualcomm")
@@ -78,6 +83,10 @@ _TOOLS = {adb_netrun.WAY: adb_netrun, adb_litert.WAY: adb_litert}
 def resolve(rest: str) -> Target:
     """The phone with that serial, and a way that its kit allows."""
     serial, slash, wanted = rest.partition("/")
+    if slash and not wanted:
+        raise UnknownNameError(
+            f"Target adb:{rest} ends with /, and names no way: {', '.join(WAYS)}."
+        )
     if slash and wanted not in WAYS:
         raise UnknownNameError.of("way to run on a phone", wanted, WAYS, "It stands behind the /.")
     phone = find_phone(serial, current_server())
@@ -90,7 +99,8 @@ def resolve(rest: str) -> Target:
     lacks = [name for name in files if not kit.holds(name)]
     if lacks:
         raise ChipdriftError(
-            f"Target adb:{rest} lacks {_and(lacks)} in {kit.folder}. For {lacks[0]}: "
+            f"Target adb:{rest}: {_and([kit.lack(name) for name in lacks])}, in {kit.folder}. "
+            f"For {lacks[0]}: "
             f"{piece(identity.abi, lacks[0], kit.folder).get}. All of it: chipdrift doctor "
             f"adb:{phone.serial}/{way.name}."
         )
@@ -135,8 +145,9 @@ def _target(
     return Target(
         name=name,
         runtime=__name__,
-        evidence="device" if identity.emulated is None else "emulated-runtime",
+        evidence=_evidence(identity),
         has_npu=way.has_npu,
+        profile="" if way.has_npu or way.name in _TOOLS else "ort-mlas",
         # Two phones of one chip and one build are two phones: each answers for itself.
         options=options,
         versions=versions,
@@ -187,25 +198,30 @@ def listed() -> list[TargetInfo]:
     if not seen:
         words = f"the adb server at {server} sees no phone: plug one in with USB debugging on"
         return [_line("SERIAL", "a phone over adb", words)]
-    found = []
-    for one in seen:
-        if one.trouble is not None:
-            found.append(_line(one.serial, "a phone over adb", f"it {one.trouble}"))
-            continue
-        try:
-            target = resolve(one.serial)
-        except ChipdriftError as error:
-            found.append(_line(one.serial, "a phone over adb", str(error).rstrip(".")))
-            continue
-        found.append(
-            TargetInfo(
-                name=target.name,
-                evidence=target.evidence,
-                available=True,
-                description=target.description,
-            )
-        )
-    return found
+    return [_listed(one) for one in seen]
+
+
+def _listed(one: Seen) -> TargetInfo:
+    if one.trouble is not None:
+        return _line(one.serial, "a phone over adb", f"it {one.trouble}")
+    evidence: Evidence = "device"
+    try:
+        identity = identify(find_phone(one.serial, current_server()))
+        evidence = _evidence(identity)
+        target = resolve(one.serial)
+    except ChipdriftError as error:
+        return _line(one.serial, "a phone over adb", str(error).rstrip("."), evidence)
+    return TargetInfo(
+        name=target.name,
+        evidence=target.evidence,
+        available=True,
+        description=target.description,
+    )
+
+
+def _evidence(identity: Identity) -> Evidence:
+    """Silicon has to be shown."""
+    return "device" if identity.emulated is None else "emulated-runtime"
 
 
 def parts(rest: str) -> list[Part]:
@@ -214,8 +230,11 @@ def parts(rest: str) -> list[Part]:
     server = current_server()
     program = adb_program()
     found = [
-        Part("adb", program, "on Debian, apt-get install adb; elsewhere Android's platform tools")
+        Part("adb", program, "apt-get install adb (Debian; elsewhere Android's platform tools)"),
+        Part("adbutils", _adbutils(), INSTALL),
     ]
+    if wanted and wanted not in WAYS:
+        raise UnknownNameError.of("way to run on a phone", wanted, WAYS, "It stands behind the /.")
     if serial in ("SERIAL", "") and not slash and not server.answers():
         return found
     try:
@@ -227,26 +246,34 @@ def parts(rest: str) -> list[Part]:
     found.append(Part("phone", f"{phone.serial}: {identity.label}, {identity.abi}", ""))
     way = WAYS.get(wanted) or _best(kit, identity)
     for name in _files(kit, way, identity):
-        where = kit.path(name)
-        here = str(where) if where.is_file() else None
+        here = str(kit.path(name)) if kit.holds(name) else None
         found.append(Part(name, here, piece(identity.abi, name, kit.folder).get))
     return [*found, *(_TOOLS[way.name].parts() if way.name in _TOOLS else [])]
 
 
-def _line(serial: str, words: str, reason: str) -> TargetInfo:
+def _adbutils() -> str | None:
+    return metadata.version("adbutils") if util.find_spec("adbutils") is not None else None
+
+
+def _line(serial: str, words: str, reason: str, evidence: Evidence = "device") -> TargetInfo:
+    """A phone that cannot be had; of one that was not asked, what it may be."""
     return TargetInfo(
-        name=f"adb:{serial}", evidence="device", available=False, description=words, reason=reason
+        name=f"adb:{serial}", evidence=evidence, available=False, description=words, reason=reason
     )
 
 
-def open_session(path: str, options: Mapping[str, str]) -> Session:
+TELLS = True
+"""``open_session`` takes a function for words while it waits: a phone cools down, comes back."""
+
+
+def open_session(path: str, options: Mapping[str, str], tell: Tell) -> Session:
     """The model at ``path`` on the phone; raises RefusedError with the runtime's words."""
     from chipdrift.targets.adb_runner import RunnerSession
 
     if options["way"] in _TOOLS:
-        session: Session = _TOOLS[options["way"]].open_session(path, options)
+        session: Session = _TOOLS[options["way"]].open_session(path, options, tell)
         return session
-    return RunnerSession(path, options)
+    return RunnerSession(path, options, tell)
 
 
 def _and(names: list[str]) -> str:

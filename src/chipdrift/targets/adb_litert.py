@@ -29,7 +29,8 @@ from chipdrift.errors import ChipdriftError, ModelError
 from chipdrift.phones import Identity, Kit, Phone
 from chipdrift.targets import litert
 from chipdrift.targets.adb_tool import UNSEEN, Array, Facts, Place, Tool, ToolSession
-from chipdrift.targets.base import Opened, Part, RefusedError, Session
+from chipdrift.targets.adb_visit import Tell
+from chipdrift.targets.base import Opened, Part, RefusedError, Session, pip_install
 
 WAY = "litert"
 PROGRAM = "benchmark_model"
@@ -68,12 +69,12 @@ def facts(phone: Identity, kit: Kit) -> Facts:
 def parts() -> list[Part]:
     """What is needed on this host beside the kit."""
     found = None if litert.missing() else metadata.version("ai-edge-litert")
-    return [Part("ai-edge-litert", found, "pip install 'chipdrift[litert]'")]
+    return [Part("ai-edge-litert", found, pip_install("litert"))]
 
 
-def open_session(path: str, options: Mapping[str, str]) -> Session:
+def open_session(path: str, options: Mapping[str, str], tell: Tell) -> Session:
     """Write the model as TFLite and push it; raises RefusedError where it cannot be written."""
-    return ToolSession(Benchmark(Path(path)), options)
+    return ToolSession(Benchmark(Path(path)), options, tell)
 
 
 @final

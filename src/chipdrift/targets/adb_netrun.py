@@ -33,7 +33,8 @@ from chipdrift.graph.context import ContextModel, ContextTensor, Fitted, fit_nam
 from chipdrift.phones import Identity, Kit, Phone
 from chipdrift.targets import htp
 from chipdrift.targets.adb_tool import UNSEEN, Array, Facts, Place, Tool, ToolSession
-from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target
+from chipdrift.targets.adb_visit import Tell
+from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, pip_install
 from chipdrift.targets.ort import OrtSession, build
 
 WAY = "qnn-net-run"
@@ -83,12 +84,12 @@ def _simulated(phone: Identity) -> Target:
 def parts() -> list[Part]:
     """What is needed on this host beside the kit."""
     found = None if htp.missing() else metadata.version("onnxruntime-qnn")
-    return [Part("onnxruntime-qnn", found, "pip install 'chipdrift[htp]'")]
+    return [Part("onnxruntime-qnn", found, pip_install("htp"))]
 
 
-def open_session(path: str, options: Mapping[str, str]) -> Session:
+def open_session(path: str, options: Mapping[str, str], tell: Tell) -> Session:
     """Compile the model and push it; raises RefusedError where it does not go to the NPU whole."""
-    return ToolSession(NetRun(Path(path), options["soc_model"]), options)
+    return ToolSession(NetRun(Path(path), options["soc_model"]), options, tell)
 
 
 @final

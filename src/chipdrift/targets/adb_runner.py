@@ -16,12 +16,13 @@ import numpy as np
 
 from chipdrift.phones import PhoneError, Stream
 from chipdrift.phones.kit import LIBRARY, PROVIDER, RUNNER
-from chipdrift.targets.adb_visit import Visit
+from chipdrift.targets.adb_visit import Tell, Visit
 from chipdrift.targets.base import Opened, RefusedError, Session
 
 Array = np.ndarray[Any, Any]
 
 _OPENING = 540.0  # seconds; the scheduler's own limit comes first where it is less
+_MOST_BYTES = 1 << 33  # of one output
 _PROFILED = 3  # samples of the session that times each node
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "=": "\\="})
 
@@ -30,19 +31,23 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "=": "\\="})
 class RunnerSession(Session):
     """One model on one phone. A phone that went away in the middle is waited for, once a sample."""
 
-    def __init__(self, path: str, options: Mapping[str, str]) -> None:
-        self._visit = Visit(options)
+    def __init__(self, path: str, options: Mapping[str, str], tell: Tell) -> None:
+        self._visit = Visit(options, tell)
         self._phone = self._visit.phone
         self._options = options
         self._path = Path(path)
         self._stream: Stream | None = None
         self._seconds: list[float] = []
         self._last = b""
-        self._begin()
+        try:
+            self._visit.insist(self._begin, lambda: None)
+        except BaseException:
+            self._visit.leave()
+            raise
 
     def _begin(self) -> None:
         """Everything that a phone that came back needs again."""
-        self.close()
+        self._end()
         self._visit.begin()
         self._model = self._visit.files.put(self._path)
         self._stream, self._standing = self._start("")
@@ -57,7 +62,10 @@ class RunnerSession(Session):
         if "opened" not in told:
             stream.close()
             raise PhoneError(f"Phone {self._phone.serial}: {_error(told)}")
-        opened: dict[str, Any] = told["opened"]
+        opened = told["opened"]
+        if not isinstance(opened, dict) or not isinstance(opened.get("outputs"), list):
+            stream.close()
+            raise self._strange(told, "the opened session")
         return stream, opened
 
     def _command(self, more: str) -> str:
@@ -83,7 +91,7 @@ class RunnerSession(Session):
             raise PhoneError(f"Phone {self._phone.serial}: the runner ended; last words: {last}")
         try:
             told = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             told = None
         if not isinstance(told, dict):
             raise PhoneError(
@@ -102,7 +110,11 @@ class RunnerSession(Session):
 
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
         """One sample's outputs; waits once for a phone that went away."""
-        return self._visit.insist(lambda: self._run(feed), self._begin)
+        try:
+            return self._visit.insist(lambda: self._run(feed), self._begin)
+        except Exception:
+            self._visit.leave()
+            raise
 
     def _run(self, feed: Mapping[str, Array]) -> list[Array]:
         """Everything of one sample goes there at once, and comes back at once."""
@@ -125,13 +137,28 @@ class RunnerSession(Session):
         answers = [self._got(self._stream) for _ in outputs]
         if "ran" not in ran:
             raise self._visit.files.explain(_error(ran))
-        self._seconds.append(float(ran["ran"]["seconds"]))
-        return [_array(data) for data in answers]
+        try:
+            self._seconds.append(float(ran["ran"]["seconds"]))
+            return [_array(data) for data in answers]
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._strange(ran, "seconds and whole outputs") from error
 
     def _got(self, stream: Stream) -> bytes:
         """A file that the runner sends; empty where it could not, since there is none."""
         told = self._answer(stream)
-        return stream.read(int(told["got"]["bytes"])) if "got" in told else b""
+        if "got" not in told:
+            return b""
+        got = told["got"]
+        size = got.get("bytes") if isinstance(got, dict) else None
+        if not isinstance(size, int) or not 0 <= size <= _MOST_BYTES:
+            raise self._strange(told, "a size")
+        return stream.read(size)
+
+    def _strange(self, told: Mapping[str, Any], expected: str) -> PhoneError:
+        return PhoneError(
+            f"Phone {self._phone.serial}: the runner answered {json.dumps(told)[:120]}, and "
+            f"{expected} is expected: build it anew with chipdrift.phones.build"
+        )
 
     def finish(self) -> Mapping[str, Any]:
         """Heat and battery before and after, times on the phone, time per node, its log."""
@@ -141,7 +168,7 @@ class RunnerSession(Session):
 
     def _profile(self) -> list[tuple[str, str, float]]:
         """(node, op, mean seconds) of a further session that times each node: the slowest first."""
-        self.close()
+        self._end()
         stream, _ = self._start(f" --profile {self._visit.work}/profile")
         with stream:
             for _ in range(_PROFILED):
@@ -153,7 +180,11 @@ class RunnerSession(Session):
         return read_profile(self._phone.pull(str(where)), _PROFILED) if where else []
 
     def close(self) -> None:
-        """Let the runner end."""
+        """Let the runner end, and the phone's log be as it was."""
+        self._end()
+        self._visit.leave()
+
+    def _end(self) -> None:
         if self._stream is not None:
             with contextlib.suppress(PhoneError):
                 self._stream.close()
@@ -180,7 +211,8 @@ def _request(*fields: str) -> bytes:
 
 
 def _error(told: Mapping[str, Any]) -> str:
-    return str(told.get("error", f"the runner answered {json.dumps(told)[:120]}")).rstrip(".")
+    words = f"the runner answered {json.dumps(told)[:120]}, which was not asked for"
+    return str(told.get("error", words)).rstrip(".")
 
 
 def _npy(array: Array) -> bytes:

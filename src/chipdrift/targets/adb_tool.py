@@ -14,7 +14,7 @@ import numpy as np
 
 from chipdrift.phones import Phone, PhoneError, PhoneGoneError
 from chipdrift.phones.program import end_program, last_words, run_program
-from chipdrift.targets.adb_visit import Visit
+from chipdrift.targets.adb_visit import Tell, Visit
 from chipdrift.targets.base import Opened, Session
 
 Array = np.ndarray[Any, Any]
@@ -102,16 +102,20 @@ class Tool(ABC):
 class ToolSession(Session):
     """One model on one phone. A phone that went away in the middle is waited for, once a sample."""
 
-    def __init__(self, tool: Tool, options: Mapping[str, str]) -> None:
+    def __init__(self, tool: Tool, options: Mapping[str, str], tell: Tell) -> None:
         self._tool = tool
-        self._visit = Visit(options)
+        self._visit = Visit(options, tell)
         self._phone = self._visit.phone
         self._limit = float(options.get("limit", _LIMIT))
         self._seconds: list[float] = []
         self._samples = 0
         self._last: dict[str, bytes] = {}
-        self._begin()
-        self._opened = tool.opened(self._phone, self._place)
+        try:
+            self._visit.insist(self._begin, lambda: None)
+            self._opened = tool.opened(self._phone, self._place)
+        except BaseException:
+            self._visit.leave()
+            raise
 
     def _begin(self) -> None:
         """Everything that a phone that came back needs again."""
@@ -130,7 +134,15 @@ class ToolSession(Session):
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
         """One sample's outputs; waits once for a phone that went away."""
         self._last = self._tool.raws(feed)
-        return self._visit.insist(self._run, self._again)
+        try:
+            return self._visit.insist(self._run, self._again)
+        except Exception:
+            self._visit.leave()
+            raise
+
+    def close(self) -> None:
+        """Let the phone's log be as it was."""
+        self._visit.leave()
 
     def _run(self) -> list[Array]:
         printed, left = self._do(profile=False)

@@ -70,6 +70,7 @@ def target(runtime: str) -> Target:
         evidence="emulated-runtime",
         has_npu=False,
         description="onnxruntime, Cortex-A76",
+        profile="ort-mlas",
         versions={
             "onnxruntime": metadata.version("onnxruntime"),
             "machine": "aarch64",

@@ -4,12 +4,15 @@ A runtime is one module ``chipdrift.targets.<name>`` with three functions: ``res
 the Target of ``<name>:<rest>``, ``listed()`` tells what there is, ``open_session(path, options)``
 is called in the worker. The first two must not import the runtime itself; an optional ``preload()``
 does, in the worker, before the first session is asked for, and an optional ``loaded()`` tells there
-which versions it really runs. An optional ``parts(rest)`` lists for ``chipdrift doctor`` what a
-target is made of, each part with the command that gets it.
+which versions it really runs. Where ``TELLS`` is true, ``open_session`` takes a third argument, a
+function that the session calls with a few words while it waits: a time limit then begins anew. An
+optional ``parts(rest)`` lists for ``chipdrift doctor`` what a target is made of, each part with the
+command that gets it.
 """
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -83,6 +86,11 @@ class Part:
     name: str
     found: str | None
     get: str
+
+
+def pip_install(extra: str) -> str:
+    """The command that gets what an extra of chipdrift brings, into the Python that runs now."""
+    return f"{sys.executable} -m pip install 'chipdrift[{extra}]'"
 
 
 class RefusedError(Exception):

@@ -20,7 +20,7 @@ from chipdrift.errors import ChipdriftError
 from chipdrift.logs import read_text
 from chipdrift.logs.printed import printed
 from chipdrift.sdk import elsewhere, get_pin, known_pins
-from chipdrift.targets.base import Session, Target, TargetInfo
+from chipdrift.targets.base import Session, Target, TargetInfo, pip_install
 from chipdrift.targets.ort import OrtSession, build
 from chipdrift.targets.releases import beside, release_info, sdk_packages
 
@@ -43,7 +43,7 @@ def missing() -> str | None:
     away = elsewhere()
     if away is not None:
         return away
-    return "onnxruntime-qnn is not installed: pip install 'chipdrift[htp]' (or onnxruntime-qnn)"
+    return f"onnxruntime-qnn is not installed: {pip_install('htp')} (or onnxruntime-qnn)"
 
 
 @functools.cache

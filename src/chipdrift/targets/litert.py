@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chipdrift.errors import ChipdriftError, UnknownNameError
-from chipdrift.targets.base import Opened, RefusedError, Session, Target, TargetInfo
+from chipdrift.targets.base import Opened, RefusedError, Session, Target, TargetInfo, pip_install
 from chipdrift.targets.ort import host_isa
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def missing() -> str | None:
     """Why LiteRT cannot be had on this machine, or None."""
     if util.find_spec("ai_edge_litert") is not None:
         return None
-    return "ai-edge-litert is not installed: pip install 'chipdrift[litert]' (or ai-edge-litert)"
+    return f"ai-edge-litert is not installed: {pip_install('litert')} (or ai-edge-litert)"
 
 
 def resolve(rest: str) -> Target:

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from chipdrift.errors import ChipdriftError, ModelError, UnknownNameError
-from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, TargetInfo
+from chipdrift.targets.base import (
+    Opened,
+    Part,
+    RefusedError,
+    Session,
+    Target,
+    TargetInfo,
+    pip_install,
+)
 from chipdrift.targets.ort import host_isa
 
 if TYPE_CHECKING:
@@ -45,7 +53,7 @@ def missing() -> str | None:
     """Why OpenVINO cannot be had on this machine, or None."""
     if util.find_spec("openvino") is not None:
         return None
-    return "openvino is not installed: pip install 'chipdrift[openvino]' (or openvino)"
+    return f"openvino is not installed: {pip_install('openvino')} (or openvino)"
 
 
 def resolve(rest: str) -> Target:
@@ -87,7 +95,7 @@ def listed() -> list[TargetInfo]:
 def parts(rest: str) -> list[Part]:
     """What ``openvino:cpu`` is made of."""
     found = metadata.version("openvino") if missing() is None else None
-    return [Part("openvino", found, "pip install 'chipdrift[openvino]'")]
+    return [Part("openvino", found, pip_install("openvino"))]
 
 
 def preload() -> None:

@@ -197,6 +197,8 @@ class OrtSession(Session):
     """
 
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        # Its answers would come from the CPU, in silence, once a provider has failed to run.
+        session.disable_fallback()
         self._session = session
         self._outputs = [output.name for output in session.get_outputs()]
         self.reasons: Mapping[str, str] = {}

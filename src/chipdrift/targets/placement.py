@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 from chipdrift.records import NodePlace, Placement
 
 _CONVERSIONS = frozenset({"QuantizeLinear", "DequantizeLinear"})
+_STRAYED = "the scheme keeps it in float32 on the CPU, and it ran on the NPU all the same"
 # onnxruntime's layout step calls what it touches "<name>_token_<number>".
 _TOKEN = re.compile(r"_token_\d+$")
 
@@ -18,6 +19,8 @@ def summarize(
     has_npu: bool,
     expandable: Mapping[str, str] | None = None,
     known: Collection[str] | None = None,
+    kept: Collection[str] = (),
+    fence: Collection[str] = (),
 ) -> Placement:
     """Count (processor, node, op) entries.
 
@@ -27,10 +30,13 @@ def summarize(
     CPU where it has no kernel for them: one that is missing stands for those in its place.
     ``known`` are the model's own nodes: with it, what the layout step renamed gets its name back,
     and the Transposes that it added are left out.
+    ``kept`` names nodes that the scheme keeps on the CPU, which do not fall back, and ``fence``
+    those around them, which are conversions.
     """
     nodes = list(nodes) if known is None else _before_layout(nodes, border, known)
     npu = cpu = graph_io = conversions = 0
     fallback: list[NodePlace] = []
+    stayed: list[NodePlace] = []
     seen = {node for _, node, _ in nodes}
     gone = {node: op for node, op in (expandable or {}).items() if node not in seen}
     if gone and any(processor == "cpu" and not node for processor, node, _ in nodes):
@@ -42,7 +48,14 @@ def summarize(
                 for node, op in gone.items()
             ]
     for processor, node, op in nodes:
-        if processor == "npu":
+        if node in kept:
+            npu += processor == "npu"
+            cpu += processor != "npu"
+            reason = _STRAYED if processor == "npu" and has_npu else None
+            stayed.append(NodePlace(node=node, op=op, reason=reason))
+        elif node in fence:
+            conversions += processor != "npu"
+        elif processor == "npu":
             npu += op not in _CONVERSIONS
         elif op in _CONVERSIONS and node in border:
             graph_io += 1
@@ -52,9 +65,15 @@ def summarize(
             cpu += 1
             if has_npu:
                 fallback.append(NodePlace(node=node or "(unnamed)", op=op))
-    fallback.sort(key=lambda place: (place.op, place.node))
+    for places in (fallback, stayed):
+        places.sort(key=lambda place: (place.op, place.node))
     return Placement(
-        npu=npu, cpu=cpu, graph_io=graph_io, conversions=conversions, fallback=tuple(fallback)
+        npu=npu,
+        cpu=cpu,
+        graph_io=graph_io,
+        conversions=conversions,
+        fallback=tuple(fallback),
+        kept=tuple(stayed),
     )
 
 
@@ -67,7 +86,7 @@ def _before_layout(
     lost = sorted(name for name in border if name not in seen)
     found = []
     for processor, node, op in entries:
-        name = _TOKEN.sub("", node)
+        name = node if node in known else _TOKEN.sub("", node)
         if name != node and op == "Transpose" and name not in known:
             continue
         # A renamed Quantize or Dequantize on the CPU is the graph's own that is missing.

@@ -114,8 +114,12 @@ class WorkerProcess:
         words = " ".join("".join(c if c.isprintable() else " " for c in text).split())
         return words[-_LAST_WORDS:]
 
-    def stop(self) -> None:
-        """End the process, whatever it is doing."""
+    def stop(self, patience: float = 0.0) -> None:
+        """End the process, whatever it is doing; with ``patience`` it has that long to tidy up."""
+        if patience:
+            self._send(("leave", ""))
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(timeout=patience)
         with contextlib.suppress(OSError):
             self.connection.close()
         self._process.kill()

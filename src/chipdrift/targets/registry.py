@@ -59,6 +59,12 @@ def get_target(name: str) -> Target:
     return asked.resolve(rest)
 
 
+def whole_name(name: str) -> str:
+    """The name under which a run holds a target: ``adb:`` is the only phone, by its serial."""
+    prefix, _, rest = name.strip().partition(":")
+    return get_target(name).name if prefix == "adb" and not rest.partition("/")[0] else name
+
+
 def list_targets() -> list[TargetInfo]:
     """Every target by name, those that cannot be had here with the reason."""
     return [info for _, source in every_runtime() for info in source.listed()]

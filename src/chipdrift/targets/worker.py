@@ -47,10 +47,16 @@ def main() -> None:
             request = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(_serve(module, sessions, request))
+        if request[0] == "leave":
+            for session in sessions.values():
+                session.close()
+            return
+        connection.send(_serve(module, sessions, request, connection))
 
 
-def _serve(module: Any, sessions: dict[str, Session], request: tuple[Any, ...]) -> tuple[Any, ...]:
+def _serve(
+    module: Any, sessions: dict[str, Session], request: tuple[Any, ...], connection: Connection
+) -> tuple[Any, ...]:
     verb, slot = request[0], request[1]
     started = time.perf_counter()
     try:
@@ -59,7 +65,10 @@ def _serve(module: Any, sessions: dict[str, Session], request: tuple[Any, ...]) 
                 for session in sessions.values():
                     session.close()
                 sessions.clear()
-            sessions[slot] = module.open_session(request[2], request[3])
+            arguments: list[Any] = [request[2], request[3]]
+            if getattr(module, "TELLS", False):
+                arguments.append(lambda words: connection.send(("waiting", slot, words)))
+            sessions[slot] = module.open_session(*arguments)
             opened = sessions[slot].opened()
             if hasattr(module, "loaded"):
                 opened = replace(opened, versions=module.loaded())

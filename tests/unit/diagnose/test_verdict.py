@@ -47,12 +47,14 @@ def judged(
     found = figures(apart, a.samples) if len(apart) == 2 else apart
     monkeypatch.setattr(tested, "compared", lambda case: found)
     cells = {c.target: c for c in (a, b) if c is not None}
+    own = {c.copied_from or c.target for c in cells.values()}
     case = SimpleNamespace(
         run=SimpleNamespace(matrix=SimpleNamespace(metric=METRIC), samples=range(a.samples)),
         a=SimpleNamespace(name=a.target),
         b=None if b is None else SimpleNamespace(name=b.target),
         b_name="float" if b is None else b.target,
         among=among,
+        results=among * len(own),
         cell=cells.get,
     )
     return verdict.give_verdict(case)  # type: ignore[arg-type]
@@ -145,7 +147,8 @@ def test_the_worst_of_many_pairs_is_tested_as_such(monkeypatch: pytest.MonkeyPat
     found = judged(monkeypatch, a, b, (0, 7), among=6)
     assert found.cause == "unknown" and "likely, not proven" in found.words
     assert found.p_value == pytest.approx(6 * 2**-6)
-    assert "p = 0.094 corrected for 6 tests" in found.words
+    assert "p = 0.094 corrected for 6 tests (one for each pair that this was chosen" in found.words
+    assert "corrected for 12 tests (one for each result that this was chosen from)" in found.words
 
 
 def test_a_shared_answer_is_one_test_and_called_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -64,3 +64,21 @@ def test_the_first_that_differs_is_found_whatever_the_target_bears(how: str, run
     assert seen.how == how
     assert seen.changed == (how != "all", None)
     assert all(len(kept) >= len(anatomy.tensors) for kept in seen.drift.kept_a), "moves filled in"
+
+
+def test_what_watching_changes_is_no_difference_to_outputs_alone(run: Path) -> None:
+    """A answers otherwise with its activations as outputs; B holds what A answered in the run."""
+    opened, base = reopen(run), get_profile("ort-mlas")
+    model = opened.files["w8a8"].read_bytes()
+    target = get_target("sim:ort-mlas")
+    case = Case(opened, "w8a8", target, replace(target, answers_only=True), model, {})
+    anatomy = dissect(model)
+    feeds = [opened.samples.feed(index) for index in range(4)]
+    with Shy(target, base) as a, LocalAsker(target, base) as b:
+        alone = Alone(a, model, anatomy.cut), None
+        seen = watch(case, anatomy, range(4), feeds, (a, b), alone, lambda words: None)
+    assert seen.how == "outputs" and seen.changed == (True, False)
+    assert [o.distance.differing for o in seen.drift.outputs] == [0.0]
+    assert not any(seen.drift.parted) and not seen.drift.activations
+    (note,) = seen.notes
+    assert "the outputs compared are those of the run" in note

@@ -9,7 +9,7 @@ import pytest
 
 from chipdrift.diagnose.catalogue import catalogue, fusions, narrowings
 from chipdrift.diagnose.mechanisms import Tables
-from chipdrift.diagnose.wording import clause, said, titled
+from chipdrift.diagnose.wording import clause, nearest, said, share, titled
 from chipdrift.findings import WORDS, Mechanism
 from chipdrift.numerics.profile import Profile
 from chipdrift.numerics.profiles import builtin_profiles
@@ -33,6 +33,7 @@ def test_clauses_have_verbs(name: str) -> None:
             assert spoken[0] != spoken[1]
             for words in spoken:
                 assert re.match(r"(the sum|[a-z]+s )", words), words
+                assert "in exact" not in words, words
                 # A term of the profile stands in brackets, where the words say what it does.
                 for term in re.findall(r"[A-Z]{2,}_?[A-Z]*", words):
                     assert f"({term}" in words or f", {term})" in words, words
@@ -41,6 +42,20 @@ def test_clauses_have_verbs(name: str) -> None:
 def test_a_clause_names_where() -> None:
     assert clause("ort:cpu", "the sum wraps in 32 bits") == "on ort:cpu the sum wraps in 32 bits"
     assert clause("ort:cpu", "rounds a half up") == "ort:cpu rounds a half up"
+    near = "nearest to ort:cpu comes a rule"
+    assert (
+        nearest("ort:cpu", "the sum wraps in 32 bits")
+        == f"{near} by which the sum wraps in 32 bits"
+    )
+    assert nearest("ort:cpu", "rounds a half up") == f"{near} that rounds a half up"
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [(0.0, "0 %"), (0.001, "under 1 %"), (0.17, "17 %"), (0.9999, "over 99 %"), (1.0, "100 %")],
+)
+def test_no_part_is_called_nothing_or_all(part: float, words: str) -> None:
+    assert share(part) == words
 
 
 def _mechanism(name: str, rule: str, a: str, b: str) -> Mechanism:

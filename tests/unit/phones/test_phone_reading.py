@@ -6,6 +6,7 @@ import json
 import struct
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,7 @@ from chipdrift.phones.elf import read_elf
 from chipdrift.phones.health import Health, cool_down, read_health
 from chipdrift.phones.identity import identity_of
 from chipdrift.phones.kit import Kit, piece
+from chipdrift.phones.phone import Ran
 from chipdrift.phones.server import PhoneError
 from chipdrift.targets.adb_runner import read_profile
 
@@ -82,10 +84,12 @@ class _HotPhone:
     def __init__(self, hot: int) -> None:
         self.left = hot
 
-    def check(self, command: str) -> str:
+    serial = "hot"
+
+    def shell(self, command: str, seconds: float) -> Ran:
         status = 1 if self.left > 0 else 0
         self.left -= 1
-        return f"chipdrift-thermal\nThermal Status: {status}\nchipdrift-zones\n"
+        return Ran(0, f"chipdrift-thermal\nThermal Status: {status}\nchipdrift-zones\n", "")
 
 
 @pytest.mark.parametrize(("hot", "limit", "took"), [(0, 60, 0), (3, 60, 15), (99, 60, 60)])
@@ -97,8 +101,12 @@ def test_cooling_ends_when_it_is_cool_or_when_the_time_is_up(
     def sleep(seconds: float) -> None:
         now[0] += seconds
 
-    health, waited = cool_down(_HotPhone(hot), limit, lambda: now[0], sleep)  # type: ignore[arg-type]
+    told: list[str] = []
+    phone: Any = _HotPhone(hot)
+    health, waited = cool_down(phone, limit, told.append, clock=lambda: now[0], sleep=sleep)
     assert waited == took
+    # Each pause is told, so that no time limit takes it for a hang.
+    assert len(told) == took / 5 and all("thermal status light" in words for words in told)
     assert health.hot == (hot == 99)
 
 
@@ -230,3 +238,8 @@ def test_a_profile_is_added_up_by_node() -> None:
     found = read_profile(json.dumps(events).encode(), 2)
     assert [(n, o) for n, o, _ in found] == [("b", "Add"), ("a", "Conv")]
     assert [s for *_, s in found] == pytest.approx([450e-6, 200e-6], rel=1e-12)
+
+
+def test_a_thermal_status_that_does_not_exist_is_none() -> None:
+    assert heard(thermal="Thermal Status: 0099999\n").thermal is None
+    assert heard(thermal="Thermal Status: 7\n").thermal is None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -191,3 +193,20 @@ def test_adb_is_the_one_on_path_first(tmp_path: Path, monkeypatch: pytest.Monkey
     own.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert server_module.adb_program() == str(own) == shutil.which("adb")
+
+
+def test_without_adbutils_it_says_what_to_install(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda n, *rest: None if n == "adbutils" else real(n, *rest)
+    )
+    monkeypatch.setitem(sys.modules, "adbutils", None)
+    with adb_server_that_sees({"A": "device"}) as port:
+        monkeypatch.setenv("ANDROID_ADB_SERVER_PORT", str(port))
+        code, _, err = cli("phones", "list")
+        assert (code, "pip install 'chipdrift[phones]'" in err) == (2, True)
+        code, out, _ = cli("doctor", "adb:A")
+        assert (code, "pip install 'chipdrift[phones]'" in out) == (1, True)
+        assert cli("targets")[0] == 0

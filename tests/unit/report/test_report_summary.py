@@ -55,6 +55,38 @@ def test_an_interval_without_zero_is_still_no_loss_until_holm_says_so() -> None:
     assert "leave room for up to 3.5 points worse (w4 on htp:sm8350)" in said(found)
 
 
+def test_the_largest_differences_are_all_named_the_worse_first() -> None:
+    """Of 200 samples one is half a point, as floats 0.005 and a little more or less."""
+    half, less = 0.735 - 0.73, 0.73 - 0.735
+    assert half != 0.005
+    found = matrix(
+        BASE,
+        cell("w8a8", CPU, change=half),
+        cell("w8a8", A, change=less),
+        cell("w8a8", B, change=0.005),
+        cell("w8a16_pc", CPU, change=0.005),
+        cell("w8a16_pc", A, change=0.0),
+        cell("w8a16_pc", B, change=0.005, spread=0.03),
+    )
+    text = next(t for t in sentences(found) if t.startswith("The largest"))
+    assert text.startswith(
+        "The largest differences seen are -0.5 points (w8a8 on htp:sm8350, 95 % interval -2.5 to "
+        "+1.5) and +0.5 points (w8a8 and w8a16_pc on ort:cpu and htp:sm8450). They may be chance: "
+        "p = 0.4 after Holm's correction"
+    )
+
+
+def test_of_several_p_values_the_least_is_told() -> None:
+    cells = [cell("w8a8", A, change=-0.01), cell("w8a8", B, change=0.01)]
+    delta = cells[1].delta
+    assert delta is not None
+    other = cells[1].model_copy(update={"delta": delta.model_copy(update={"p_holm": 0.9})})
+    text = said(matrix(BASE, cells[0], other))
+    assert (
+        "p = 0.4 or more after Holm's correction for all cells compared (uncorrected 0.04)" in text
+    )
+
+
 def test_a_loss_on_one_chip_is_named_with_its_interval_and_the_others_are_not_blamed() -> None:
     found = matrix(BASE, cell("w8a8", CPU), cell("w8a8", A, 0.8, -0.1, True), cell("w8a8", B))
     assert sentences(found, "loss") == [
@@ -151,6 +183,31 @@ def test_the_worst_pair_and_the_worst_pair_of_chips_are_named() -> None:
     assert "ort:cpu and htp:sm8350 under w8a8, same top class on 90.0 % (20 of 200" in text
     assert "up to 7 LSB apart, 0.25 on average" in text
     assert "Between two chips: htp:sm8350 and htp:sm8450 under w8a8" in text
+
+
+def test_float_noise_is_not_farther_than_steps_of_eight_bits() -> None:
+    """All answers agree: 5e-06 on every sample against 6 steps of 0.07 on some."""
+    noise = pair("fp32", CPU, A, 1.0, identical=0.0, max_abs=4.77e-06)
+    steps = pair("w8a8", CPU, A, 1.0, identical=0.9, max_abs=0.43, lsb=Lsb(max=6, mean=0.3))
+    wide = pair("w8a16", CPU, A, 1.0, identical=0.0, max_abs=0.11, lsb=Lsb(max=407, mean=58.6))
+    broken = pair("w4a8", CPU, A, 1.0, identical=0.99)  # not finite: no distance
+    cells = [cell(s, t) for s in ("fp32", "w8a8", "w8a16", "w4a8") for t in (CPU, A)]
+    for pairs, worst in (
+        ((noise, steps, wide), "w8a8"),
+        ((noise, wide), "w8a16"),
+        ((noise, steps, broken), "w4a8"),
+    ):
+        text = said(matrix(*cells, pairs=pairs))
+        assert f"The pair that agrees least: ort:cpu and htp:sm8350 under {worst}," in text
+
+
+def test_where_no_pair_differs_none_agrees_least() -> None:
+    same = pair("w8a8", A, B, 1.0, identical=1.0, max_abs=0.0, lsb=Lsb(max=0, mean=0.0))
+    apart = pair("w8a8", CPU, A, 1.0, max_abs=0.1)
+    cells = [cell("w8a8", t) for t in (CPU, A, B)]
+    assert "agrees least" not in said(matrix(*cells, pairs=(same,)))
+    text = said(matrix(*cells, pairs=(same, apart)))
+    assert "agrees least: ort:cpu and htp:sm8350" in text and "Between two chips" not in text
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 What it finds: products in which a target drops low accumulator bits, and in which that changes a
 large part of the outputs. Where the target's rules are known the node is computed with and without
-the drop; where they are not, the experiment's explanation of the node counts. It is set against the
-difference that the node itself makes, to B or to the float model (not what drifts in from before):
-what is small against that is a note.
+the drop; where they are not, the experiment's explanation of the node counts, if nothing of the
+difference is left. It is set against the difference that the node itself makes, to B or to the
+float model (not what drifts in from before): what is small against that is a note.
 
 Why it hurts: the bits that go are rounded by themselves, before the output's own rounding: outputs
 near the middle between two steps fall to the other side. Where the drop is coarser than the
@@ -29,8 +29,8 @@ from chipdrift.counts import besides, counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import altered
 from chipdrift.diagnose.remedies import NONE_NEEDED, remedy
-from chipdrift.diagnose.replay import Replay
-from chipdrift.diagnose.wording import dropped
+from chipdrift.diagnose.replay import Replay, share_equal
+from chipdrift.diagnose.wording import dropped, share
 from chipdrift.errors import ModelError
 from chipdrift.findings import Finding, Severity
 from chipdrift.metrics.intervals import wilson
@@ -56,7 +56,9 @@ class _Drop:
     """A node, the share of its outputs that the drop changes, by how many steps at most.
 
     ``least`` is what that share is at least, as far as the outputs counted tell. ``part`` is the
-    drop's in the difference that the node itself makes, ``apart`` the most steps of that (0: none).
+    drop's in the difference that the node itself makes, as the experiment shows it or (``shown`` is
+    False) by size alone; ``apart`` the most steps of that (0: none). ``gives`` is the share of the
+    target's answers that its profile gives in the node.
     """
 
     node: str
@@ -67,6 +69,8 @@ class _Drop:
     bits: int
     part: float = 1.0
     apart: float = 0.0
+    shown: bool = True
+    gives: float = 1.0
 
     @property
     def small(self) -> bool:
@@ -90,7 +94,7 @@ def look(exam: Exam) -> Iterator[Finding]:
         if place and exam.case.b is None:
             continue
         profile = exam.case.profiles.get(target)
-        drops = list(_replayed(exam, profile) if profile else _explained(exam, place))
+        drops = list(_replayed(exam, place, profile) if profile else _explained(exam, place))
         drops = [drop for drop in drops if drop.least >= _LARGE]
         if drops:
             drops.sort(key=lambda d: (d.small, d.severity != "warning", -d.weight))
@@ -102,21 +106,27 @@ def _finding(exam: Exam, target: str, profile: Profile | None, drops: Sequence[_
     worst = drops[0]
     nodes = tuple(drop.node for drop in drops)
     fix, command = (NONE_NEEDED, None) if worst.small else remedy(exam, "dropped_bits", nodes)
+    named, gives = target, ""
+    if profile is not None and worst.gives < 1:  # the profile is near to the target, not all of it
+        named = f"Under {profile.name}, {target}"
+        gives = f", by a profile that gives {share(worst.gives)} of its answers there"
     steps = f"up to {worst.steps:,.0f} of {2**worst.bits} steps"
     against = ""
     if worst.apart:
         against = f", where the node itself adds up to {worst.apart:,.0f} steps"
-    title = f"{target} drops bits in {worst.node}{besides(len(drops) - 1)}: {steps}{against}"
+    title = f"{named} drops bits in {worst.node}{besides(len(drops) - 1)}: {steps}{against}"
     if worst.severity == "warning":
         others = besides(len(drops) - 1)
-        title = f"{target} drops accumulator bits that matter in {worst.node}{others}"
+        title = f"{named} drops accumulator bits that matter in {worst.node}{others}"
     part = f", of which this makes {100 * worst.part:.0f} %" if worst.apart else ""
+    if not worst.shown:
+        part = "; what part of that it makes is not known"
     return Finding(
         check="dropped-bits",
         severity=worst.severity,
         title=title,
-        words=f"{target} {worst.rule}: that changes {100 * worst.changed:.0f} % of {worst.node}'s "
-        f"outputs that do not clip, by {steps}{against}"
+        words=f"{named} {worst.rule}{gives}: that changes {100 * worst.changed:.0f} % of "
+        f"{worst.node}'s outputs that do not clip, by {steps}{against}"
         + (": something else makes most of it" if worst.small else part),
         nodes=nodes,
         targets=(target,),
@@ -130,25 +140,26 @@ def _finding(exam: Exam, target: str, profile: Profile | None, drops: Sequence[_
     )
 
 
-def _part(exam: Exam, node: str, mean: float) -> tuple[float, float]:
-    """The drop's part in the difference that ``node`` itself makes, to B or to the float model, and
-    the most steps of that difference; 1 and 0 where it makes none.
+def _part(exam: Exam, node: str, mean: float) -> tuple[float, float, bool]:
+    """The drop's part in the difference that ``node`` itself makes, to B or to the float model, the
+    most steps of that difference, and whether that part is shown; 1 and 0 where it makes none.
 
     ``mean`` are the steps by which the drop moves an output on average. Where the experiment
-    explains the node, the part is what it says.
+    explains the node, the part is what it says; else it is no more than a comparison of sizes, of
+    which another target may drop the same bits.
     """
     own = exam.own(node)
     distance = None if own is None else own.distance
     if distance is None or not distance.mean_lsb or not distance.max_lsb:
-        return 1.0, 0.0
+        return 1.0, 0.0, True
     explanation = exam.explanation(node)
     if explanation is not None and explanation.unexplained < _UNEXPLAINED:
         said = [m.closes for m in explanation.mechanisms if m.mechanism == "dropped_bits"]
-        return min(1.0, max(0.0, sum(said))), distance.max_lsb
-    return min(1.0, mean / distance.mean_lsb), distance.max_lsb
+        return min(1.0, max(0.0, sum(said))), distance.max_lsb, True
+    return min(1.0, mean / distance.mean_lsb), distance.max_lsb, exam.case.b is None
 
 
-def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
+def _replayed(exam: Exam, place: int, profile: Profile) -> Iterator[_Drop]:
     """Every product whose rules drop bits, with and without."""
     pieces = {piece.name: piece for piece in exam.anatomy.cut.pieces}
     tensors = [{**feed, **kept} for feed, kept in zip(exam.feeds, exam.tensors_a, strict=False)]
@@ -178,8 +189,20 @@ def _replayed(exam: Exam, profile: Profile) -> Iterator[_Drop]:
             continue
         seen = _changed(mine, whole, spec.output)
         mean = float(np.abs(mine.astype(np.int64) - whole.astype(np.int64)).mean())
-        parts = _part(exam, name, mean)
-        yield _Drop(name, *seen, dropped(rules.requantize), spec.output.bits, *parts)
+        parts, gives = _part(exam, name, mean), _gives(exam, place, name, mine)
+        yield _Drop(name, *seen, dropped(rules.requantize), spec.output.bits, *parts, gives)
+
+
+def _gives(exam: Exam, place: int, node: str, mine: Array) -> float:
+    """The share of what A (or B) answers alone in ``node`` that is ``mine``; 1 where none is known.
+
+    What is computed together with others answers otherwise alone.
+    """
+    own, alone = exam.own(node), (exam.alone_a, exam.alone_b)[place]
+    if own is None or own.together or not alone or any(own.tensor not in e for e in alone):
+        return 1.0
+    answers = np.concatenate([entry[own.tensor].reshape(-1) for entry in alone])
+    return share_equal(mine, answers) if answers.shape == mine.shape else 1.0
 
 
 def _with(profile: Profile, rules: Rules, requantize: Record) -> Profile:
@@ -208,7 +231,8 @@ def _explained(exam: Exam, place: int) -> Iterator[_Drop]:
         return
     for explanation in exam.diagnosis.explanations:
         own, spec = exam.own(explanation.node), exam.specs.get(explanation.node)
-        if own is None or spec is None:
+        # A rule that leaves a part of the difference is not what the target does.
+        if own is None or spec is None or explanation.unexplained > 0:
             continue
         made = [
             np.concatenate([entry[own.tensor].reshape(-1) for entry in side if own.tensor in entry])

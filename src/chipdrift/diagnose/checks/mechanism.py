@@ -8,7 +8,8 @@ Why it hurts: every such node adds an error that the model was not calibrated fo
 carries it on. One step here and there is normal between chips; many, or a bias, is not.
 
 Example: on Hexagon v69 a convolution multiplies by a scale of 11 bits, on v73 of 12 bits, and drops
-low accumulator bits by another rounding: a tenth of the outputs part by 1.
+low accumulator bits by another rounding: a tenth of the outputs part by 1. Where the best rule that
+was tried leaves a part of a node's difference, it is said so, and that rule is no target's own.
 
 Fix: none where nothing is lost. Else 16-bit activations (w8a16_pc) or the worst nodes on the CPU;
 where an accumulator overflows also weights of 7 bits, and with onnxruntime on x86
@@ -19,10 +20,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chipdrift.counts import counted
 from chipdrift.diagnose.exam import Exam
 from chipdrift.diagnose.mechanisms import CLOSES
 from chipdrift.diagnose.remedies import remedy
-from chipdrift.diagnose.wording import clause, titled
+from chipdrift.diagnose.wording import clause, nearest, share, titled
 from chipdrift.findings import WORDS, Attribution, Explanation, Finding, Mechanism, Severity
 
 # Where no node shows it so, the model's output must: this share of the drift there.
@@ -44,7 +46,13 @@ def look(exam: Exam) -> Iterator[Finding]:
         if not acting and not at_output:
             continue
         shown = acting or found
-        shown.sort(key=lambda entry: (-round(entry[1].closes, 3), -_weight(exam, entry[0])))
+        shown.sort(
+            key=lambda entry: (
+                entry[0].unexplained >= CLOSES,
+                -round(entry[1].closes, 3),
+                -_weight(exam, entry[0]),
+            )
+        )
         yield _finding(exam, name, shown, part)
 
 
@@ -59,11 +67,17 @@ def _finding(
     nodes = tuple(entry.node for entry, _ in found)
     others = len(nodes) - 1
     where = nodes[0] + (f" and {others} other node{'s' * (others > 1)}" if others else "")
-    share = mechanism.closes if part is None else part.drift
-    words = f"{clause(a, mechanism.a)}; {clause(b, mechanism.b)}."
-    if part is not None and share >= _SHOWN:
+    weight = mechanism.closes if part is None else part.drift
+    words = _rules(exam, explanation, mechanism)
+    if part is not None and weight >= _SHOWN:
         at = "the drift at the model's output" if part.at == "output" else "what nodes add"
-        words += f" It makes {100 * share:.0f} % of {at}."
+        words += f" It makes {100 * weight:.0f} % of {at}."
+    left = [entry.unexplained for entry, _ in found[1:] if entry.unexplained >= CLOSES]
+    if left and explanation.unexplained < CLOSES:
+        words += (
+            f" In {len(left)} of these {len(nodes)} nodes the best rules tried leave up to "
+            f"{share(max(left))} of the difference."
+        )
     if mechanism.rivals:
         words += f" {' or '.join(WORDS[r] for r in mechanism.rivals)} would explain as much."
     other = exam.case.b
@@ -75,21 +89,38 @@ def _finding(
     title = titled(mechanism)
     return Finding(
         check="mechanism",
-        severity="note" if by_design else _severity(exam, share),
-        title=f"{title[0].upper()}{title[1:]} in {where}",
+        severity="note" if by_design else _severity(exam, weight),
+        title=f"{title[0].upper()}{title[1:]} in {where}"
+        + ("" if explanation.unexplained < CLOSES else ", in part"),
         words=words,
         nodes=nodes,
         targets=(a, b),
         experiment=_experiment(exam, explanation, mechanism),
         fix=fix,
         command=command,
-        weight=max(0.0, share),
+        weight=max(0.0, weight),
     )
 
 
-def _severity(exam: Exam, share: float) -> Severity:
+def _rules(exam: Exam, explanation: Explanation, mechanism: Mechanism) -> str:
+    """What the two do, as far as the rules give their answers in the node."""
+    a, b = exam.targets
+    mine = clause(a, mechanism.a)
+    if explanation.basis_share < 1:
+        mine += f" (by {explanation.basis}, with {share(explanation.basis_share)} of its answers)"
+    if not explanation.unexplained:
+        return f"{mine}; {clause(b, mechanism.b)}."
+    others = len(explanation.mechanisms) - 1
+    beside = f"with {counted(others, 'other rule')} " if others else ""
+    return (
+        f"{mine}; {nearest(b, mechanism.b)}: {beside}it leaves {share(explanation.unexplained)} of "
+        f"the difference in {explanation.node}."
+    )
+
+
+def _severity(exam: Exam, weight: float) -> Severity:
     """An error where the chip costs accuracy beyond chance and this is a part of why."""
-    if share < _MATTERS:
+    if weight < _MATTERS:
         return "note"
     return "error" if exam.diagnosis.verdict.cause in ("chip", "both") else "warning"
 

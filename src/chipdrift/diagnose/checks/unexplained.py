@@ -31,6 +31,7 @@ from chipdrift.diagnose.remedies import (
     on_cpu,
     probe_command,
 )
+from chipdrift.diagnose.wording import share
 from chipdrift.findings import Explanation, Finding, Own, Severity
 
 # A node of whose difference a smaller part is left counts as explained.
@@ -100,11 +101,16 @@ def _integers(exam: Exam, own: Own, explanation: Explanation | None) -> tuple[st
     assert own.distance is not None
     reason = "it was not among those that were tried, the worst first"
     if explanation is not None:
-        left = f"{100 * explanation.unexplained:.0f} % of the difference is left"
+        left = f"{share(explanation.unexplained)} of the difference is left by the best rules tried"
         reason = explanation.words or left
     most = f", by at most {own.distance.max_lsb:.0f} LSB" if own.distance.max_lsb else ""
     words = f"{100 * own.distance.differing:.2f} % of its values part on the same integers{most}"
-    unknown = _unknown(exam, explanation)
+    asked = _unknown(exam, explanation)
+    # A profile that was given is what a probe makes: another probe finds the same.
+    given = [name for name in asked if exam.case.given.get(name)]
+    unknown = [name for name in asked if name not in given]
+    if given:
+        reason += f", under the profile given for {' and '.join(given)}, too"
     if not unknown:
         third = "compare it on a third target to see which of the two is unusual"
         return f"{words}: {reason}.", NONE_NEEDED if harmless(exam) else third, None
@@ -140,7 +146,7 @@ def _floats(
     assert own.distance is not None
     reason = "the engine has no rules for this op in float"
     if own.op in _SMALL and explanation is not None:
-        left = f"{100 * explanation.unexplained:.0f} % of the difference is left"
+        left = f"{share(explanation.unexplained)} of the difference is left by the best rules tried"
         reason = explanation.words or left
     if own.together:
         reason = f"of what it is with {' and '.join(own.together)} the engine has no rule"

@@ -31,7 +31,7 @@ static bool copy(FILE *from, FILE *to, size_t bytes, size_t *taken) {
 
 bool transfer_put(FILE *from, const char *file, size_t bytes, Failure *failure) {
     char *partial = NULL;
-    if (asprintf(&partial, "%s.partial", file) < 0) {
+    if (asprintf(&partial, "%s.%ld.part", file, (long)getpid()) < 0) {
         need(NULL);
     }
     FILE *to = fopen(partial, "wbe");

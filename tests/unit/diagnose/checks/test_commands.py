@@ -51,6 +51,11 @@ def test_more_bits_is_the_runs_scheme_beside_sixteen(exam_of: Exams, scheme: str
     assert {"MODEL", "DATA", "CAL"} <= set(command.split())
 
 
+def test_the_limit_of_the_run_is_that_of_the_command(exam_of: Exams) -> None:
+    exam = exam_of(image_net(), images(), A, B, scheme="w8a8", samples=3)
+    assert words_of(more_bits(exam) or "")["--limit"] == "3"
+
+
 def test_two_models_have_two_folders(exam_of: Exams) -> None:
     exam = exam_of(image_net(), images(), A, B, scheme="w8a8")
     told = []

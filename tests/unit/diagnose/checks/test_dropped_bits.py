@@ -51,6 +51,42 @@ def test_unknown_rules(
     (finding,) = looked(exam, "dropped-bits")
     assert finding.nodes == (NODE,) and finding.targets == (target,)
     assert "becomes this target's" not in finding.title and "become" in finding.experiment
+    # Where something of the difference is left, the target does something else.
+    partly = tuple(e.model_copy(update={"unexplained": 0.1}) for e in exam.diagnosis.explanations)
+    other = replace(exam, diagnosis=exam.diagnosis.model_copy(update={"explanations": partly}))
+    assert looked(other, "dropped-bits") == []
+
+
+def test_a_profile_that_does_not_give_the_answers_is_not_the_target(
+    exam_of: Exams, demo: DemoPaths, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """onnxruntime drops nothing; the profile given for it says that it does."""
+    target = engine(tmp_path_factory.mktemp("p"), PLANTED)
+    exam = exam_of(
+        demo.model, demo.data, "ort:cpu", "sim:hexagon-v69", scheme="w8a8",
+        calibration=demo.calibration, profiles={"ort:cpu": target.removeprefix("sim:")},
+    )  # fmt: skip
+    (finding,) = looked(exam, "dropped-bits")
+    assert finding.title.startswith("Under planted, ort:cpu drops")
+    given = float(finding.words.split("by a profile that gives ")[1].split(" %")[0])
+    tensor = next(o.tensor for o in exam.diagnosis.own if o.node == NODE)
+    changed = float(finding.words.split("that changes ")[1].split(" %")[0])
+    assert finding.nodes[0] == NODE and 0 < given < 100 and changed > 15
+    assert tensor in exam.alone_a[0]
+
+
+def test_what_the_experiment_does_not_show_is_no_part(exam_of: Exams, demo: DemoPaths) -> None:
+    """Of two that drop alike the drop's size tells nothing of what parts them."""
+    exam = exam_of(
+        demo.model, demo.data, "sim:hexagon-v69", "sim:hexagon-v73",
+        scheme="w8a16_pc", calibration=demo.calibration,
+    )  # fmt: skip
+    none = exam.diagnosis.model_copy(update={"explanations": ()})
+    found = looked(replace(exam, diagnosis=none), "dropped-bits")
+    assert found
+    for finding in found:
+        assert "of which this makes" not in finding.words
+        assert finding.words.endswith(("that it makes is not known", "makes most of it"))
 
 
 @pytest.mark.parametrize("a", ["sim:ort-mlas", "sim:hexagon-v69"])

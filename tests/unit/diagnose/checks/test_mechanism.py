@@ -105,3 +105,35 @@ def test_float_on_a_host_is_by_design(exam_of: Exams) -> None:
     host = exam.diagnosis.b.model_copy(update={"evidence": "host-runtime"})
     (found,) = looked(changed(exam, explanations=told, attributions=(), b=host), CHECK)
     assert (found.severity, found.fix, found.command) == ("note", "", None)
+
+
+def test_a_rule_that_leaves_a_part_is_no_property_of_the_target(exam_of: Exams) -> None:
+    exam = chips(exam_of)
+    first, second = [e for e in exam.diagnosis.explanations if e.mechanisms][:2]
+    one = first.mechanisms[0].model_copy(
+        update={"b": "drops the lowest 5 bits of the sum", "closes": 0.6}
+    )
+    partly = first.model_copy(update={"mechanisms": (one,), "unexplained": 0.4})
+    (found,) = looked(changed(exam, explanations=(partly,)), CHECK)
+    b = exam.case.b_name
+    assert f"{b} drops" not in found.words and found.title.endswith(f"in {first.node}, in part")
+    assert (
+        f"nearest to {b} comes a rule that drops the lowest 5 bits of the sum: it leaves 40 % of "
+        f"the difference in {first.node}."
+    ) in found.words
+    # A node that is explained speaks for the target, whatever a rule closes elsewhere.
+    told = one.model_copy(update={"b": "drops the lowest 6 bits of the sum", "closes": 0.5})
+    whole = second.model_copy(update={"mechanisms": (told,), "unexplained": 0.0})
+    (found,) = looked(changed(exam, explanations=(partly, whole)), CHECK)
+    assert f"; {b} drops the lowest 6 bits of the sum." in found.words
+    assert "5 bits" not in found.words and "in part" not in found.title
+    assert found.nodes == (second.node, first.node)
+    assert "In 1 of these 2 nodes the best rules tried leave up to 40 % of the" in found.words
+
+
+def test_a_profile_that_is_not_all_of_a_is_named(exam_of: Exams) -> None:
+    exam = chips(exam_of)
+    first = next(e for e in exam.diagnosis.explanations if e.mechanisms)
+    near = first.model_copy(update={"basis_share": 0.95})
+    told = looked(changed(exam, explanations=(near,)), CHECK)
+    assert told and all(f"(by {first.basis}, with 95 % of its answers);" in f.words for f in told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 
 import odd_runtime
@@ -60,6 +61,23 @@ def test_the_target_that_is_not_known_is_probed(exam_of: Exams) -> None:
     # Where the engine does not give A's integers, it is A.
     found = told(known.model_copy(update={"basis_share": 0.8}))
     assert (found.command or "").startswith("chipdrift probe ort:cpu --width 8 -o ort-cpu.toml")
+
+
+def test_a_probe_whose_profile_was_given_is_not_asked_for_again(exam_of: Exams) -> None:
+    plain = exam_of(image_net(), images(), scheme="w8a8")
+    b = odd_runtime.target("dithered")
+    for given, probed in (({}, True), ({b.name: ""}, True), ({b.name: "b.toml"}, False)):
+        case = replace(plain.case, b=b, given=given)
+        with Asker(case.a) as one, Asker(b) as other:
+            (found,) = looked(examine(case, plain.anatomy, range(3), one, other), CHECK)
+        assert (found.command is not None) == probed
+        assert (f"under the profile given for {b.name}, too" in found.words) != probed
+    # Another target's stays: its profile goes on with the next diagnosis.
+    case = replace(plain.case, b=b, given={plain.case.a.name: "a's.toml"})
+    with Asker(case.a) as one, Asker(b) as other:
+        (found,) = looked(examine(case, plain.anatomy, range(3), one, other), CHECK)
+    *_, last = shlex.split(found.command or "")
+    assert last == f"{case.a.name}=a's.toml"
 
 
 def test_the_engine_is_not_probed(exam_of: Exams) -> None:
