@@ -43,7 +43,7 @@ class KeptWorker(WorkerProcess):
         self._owed -= 1
         return message
 
-    def stop(self) -> None:
+    def stop(self, patience: float = 0.0) -> None:
         ours = self.target.runtime.startswith("chipdrift.")  # not a runtime that plays up in a test
         if ours and self._owed == 0 and self._process.poll() is None:
             self._pool.take_back(self)

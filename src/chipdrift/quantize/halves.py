@@ -28,7 +28,7 @@ def halve(surgery: Surgery, names: Collection[str]) -> list[Border]:
     borders: list[Border] = []
     for node in nodes:
         for slot, name in enumerate(node.input):
-            tensor = float_name(name)
+            tensor = _plain(float_name(name), surgery)
             if slot in _FLOAT32_SLOTS.get(node.op_type, ()):
                 continue
             if name in surgery.constants:
@@ -51,6 +51,11 @@ def halve(surgery: Surgery, names: Collection[str]) -> list[Border]:
                 surgery.add("Cast", [half], out, to=TensorProto.FLOAT)
             borders += surgery.border_out(out, readers, "float16")
     return borders
+
+
+def _plain(tensor: str, surgery: Surgery) -> str:
+    """Its own name: the quantizer calls what it brings from one type to another ``_convert``."""
+    return tensor if tensor in surgery.reals else tensor.removesuffix("_convert")
 
 
 def _enter(surgery: Surgery, name: str) -> str:

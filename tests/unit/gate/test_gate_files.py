@@ -27,6 +27,11 @@ unproven = "fail"
 
 
 @pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
+@pytest.fixture
 def gate(case: Case, monkeypatch: pytest.MonkeyPatch) -> Gate:
     """Broken, unproven both ways, and held; nodes and targets of any characters."""
     nodes = [("Conv", f"n{i}") for i in range(30)] + [("Erf", EVIL)]

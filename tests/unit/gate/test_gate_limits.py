@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,11 @@ from chipdrift.records import Lsb, NodePlace, PhoneRun, PhoneState, Placement
 
 LOST = lost("w8a8", A, points=3.0, low=1.2, high=4.9)
 RUN = matrix(cell("fp32", CPU), cell("w8a8", CPU), LOST)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
 
 
 @pytest.mark.parametrize(

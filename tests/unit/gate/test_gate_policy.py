@@ -60,6 +60,11 @@ FAULTS = [
 ]
 
 
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return Case(tmp_path)
+
+
 @pytest.mark.parametrize(("text", "found", "right"), FAULTS, ids=[text for text, *_ in FAULTS])
 def test_faults(text: str, found: str, right: str, tmp_path: Path) -> None:
     file = tmp_path / "p.toml"
