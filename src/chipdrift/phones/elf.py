@@ -35,6 +35,11 @@ def read_elf(path: Path) -> Elf:
     (machine,) = struct.unpack_from("<H", data, 18)
     (table,) = struct.unpack_from("<Q", data, 32)
     size, count = struct.unpack_from("<HH", data, 54)
+    # Linkers write the table of sections last: where it lacks, the file's end does.
+    (sections,) = struct.unpack_from("<Q", data, 40)
+    each, many = struct.unpack_from("<HH", data, 58)
+    if sections + each * many > len(data):
+        raise PhoneError(f"{path} is cut short: its section headers are not all there.")
     loader = ""
     for index in range(count):
         at = table + index * size

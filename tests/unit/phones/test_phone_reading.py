@@ -187,6 +187,19 @@ def test_this_python_is_an_elf_file_of_this_machine() -> None:
     assert Path(found.loader).exists()
 
 
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.9999])
+def test_a_library_whose_download_broke_off_is_cut_short(share: float, tmp_path: Path) -> None:
+    import onnxruntime
+
+    (library,) = (Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")
+    assert read_elf(library).loader == ""
+    data = library.read_bytes()
+    path = tmp_path / "libonnxruntime.so"
+    path.write_bytes(data[: int(share * len(data))])
+    with pytest.raises(PhoneError, match="is cut short"):
+        read_elf(path)
+
+
 @pytest.mark.parametrize("length", range(0, 120, 7))
 def test_a_file_that_is_cut_short_is_said_to_be(length: int, tmp_path: Path) -> None:
     path = tmp_path / "cut"
