@@ -46,10 +46,10 @@ def halve(surgery: Surgery, names: Collection[str]) -> list[Border]:
                     borders += surgery.border_in(name, "float16")
                 node.input[slot] = entered[tensor]
             elif name in weights:  # of a node that joined: its weights are integers already
-                half = f"{tensor}/half"
-                if half not in entered.values():
-                    entered[tensor] = surgery.add("Cast", [name], half, to=TensorProto.FLOAT16)
-                node.input[slot] = half
+                if tensor not in entered:
+                    weight = f"{tensor}/half"
+                    entered[tensor] = surgery.add("Cast", [name], weight, to=TensorProto.FLOAT16)
+                node.input[slot] = entered[tensor]
     for node in nodes:
         for slot, out in enumerate(node.output):
             half = inner.get(float_name(out))
