@@ -28,7 +28,9 @@ def trace_nodes(source: onnx.ModelProto, derived: onnx.ModelProto) -> dict[str, 
     for node in derived.graph.node:
         if node.op_type in _WRAPPERS and node.name not in names:
             inner, outer = float_name(node.input[0]), float_name(node.output[0])
-            if inner not in known and inner != outer:
+            if inner == outer:
+                wrappers.add(node.name)
+            elif inner not in known:
                 wrapped[inner] = outer
                 wrappers.add(node.name)
     traced: dict[str, tuple[str, ...]] = {}
@@ -78,8 +80,9 @@ def _outermost(tensor: str, wrapped: dict[str, str]) -> str:
 
 
 def float_name(tensor: str) -> str:
-    """The name the tensor had before the quantizer put its nodes in between."""
+    """The name the tensor had before the quantizer, or a float16 layer, put nodes in between."""
     for suffix in (
+        "/inner",
         "_QuantizeLinear_Output",
         "_DequantizeLinear_Output",
         "_QuantizeLinear_Input",

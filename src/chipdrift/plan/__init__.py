@@ -1,0 +1,1 @@
+"""From measurement to decision: for each chip the cheapest variant that keeps the accuracy."""
