@@ -19,6 +19,7 @@ the reference, and this script says how it was made.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -69,11 +70,11 @@ class Layer(nn.Module):
 class Network(nn.Module):
     """Stem, blocks, pooling, linear. ``layers`` are keyed by the names used in the ONNX file."""
 
-    def __init__(self) -> None:
+    def __init__(self, blocks: Sequence[tuple[int, int]] = BLOCKS) -> None:
         super().__init__()
         layers = {"stem/conv": Layer(1, STEM, 3, 1, 1)}
         width = STEM
-        for i, (outputs, stride) in enumerate(BLOCKS, start=1):
+        for i, (outputs, stride) in enumerate(blocks, start=1):
             layers[f"block{i}/depthwise"] = Layer(width, width, 3, stride, width)
             layers[f"block{i}/pointwise"] = Layer(width, outputs, 1, 1, 1)
             width = outputs
@@ -81,23 +82,28 @@ class Network(nn.Module):
         self.linear = nn.Linear(width, CLASSES)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Map images (batch, 1, 8, 8) within 0..1 to logits (batch, 10)."""
+        """Map images (batch, 1, side, side) within 0..1 to logits (batch, 10)."""
         for layer in self.layers.values():
             x = layer(x)
         return self.linear(x.mean((2, 3)))
 
 
-def trained(images: np.ndarray, labels: np.ndarray) -> Network:
-    """Train on (N, 1, 8, 8) images with Adam under a one-cycle learning rate."""
+def trained(
+    images: np.ndarray,
+    labels: np.ndarray,
+    blocks: Sequence[tuple[int, int]] = BLOCKS,
+    epochs: int = EPOCHS,
+) -> Network:
+    """Train on (N, 1, side, side) images with Adam under a one-cycle learning rate."""
     torch.manual_seed(SEED)
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    network = Network().train()
+    network = Network(blocks).train()
     x, y = torch.from_numpy(images), torch.from_numpy(labels)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=DECAY)
-    steps = EPOCHS * (len(x) // BATCH)
+    steps = epochs * (len(x) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=steps)
-    for _ in range(EPOCHS):
+    for _ in range(epochs):
         order = torch.randperm(len(x))
         for start in range(0, len(x) // BATCH * BATCH, BATCH):
             batch = order[start : start + BATCH]
@@ -109,7 +115,7 @@ def trained(images: np.ndarray, labels: np.ndarray) -> Network:
     return network.eval()
 
 
-def to_onnx(network: Network) -> onnx.ModelProto:
+def to_onnx(network: Network, name: str = "digits", side: int = 8) -> onnx.ModelProto:
     """Write the trained network as ONNX: opset 17, batch 1, every node named."""
     nodes, constants = [], []
 
@@ -120,24 +126,24 @@ def to_onnx(network: Network) -> onnx.ModelProto:
     low = constant("relu6/low", np.array(0, np.float32))
     high = constant("relu6/high", np.array(6, np.float32))
     x = "image"
-    for name, layer in network.layers.items():
+    for layer_name, layer in network.layers.items():
         weight, bias = layer.folded()
         convolution = layer.conv
-        inputs = [x, constant(f"{name}/weight", weight), constant(f"{name}/bias", bias)]
+        inputs = [x, constant(f"{layer_name}/weight", weight), constant(f"{layer_name}/bias", bias)]
         nodes.append(
             helper.make_node(
                 "Conv",
                 inputs,
-                [f"{name}/sum"],
-                name,
+                [f"{layer_name}/sum"],
+                layer_name,
                 kernel_shape=list(convolution.kernel_size),
                 strides=list(convolution.stride),
                 pads=list(convolution.padding) * 2,
                 group=convolution.groups,
             )
         )
-        x = f"{name}/out"
-        nodes.append(helper.make_node("Clip", [f"{name}/sum", low, high], [x], f"{name}/relu6"))
+        x = f"{layer_name}/out"
+        nodes.append(helper.make_node("Clip", [f"{layer_name}/sum", low, high], [x], f"{layer_name}/relu6"))
     nodes.append(helper.make_node("GlobalAveragePool", [x], ["pool/mean"], "head/pool"))
     nodes.append(helper.make_node("Flatten", ["pool/mean"], ["pool/out"], "head/flatten", axis=1))
     weight = constant("head/linear/weight", network.linear.weight.detach().numpy())
@@ -147,8 +153,8 @@ def to_onnx(network: Network) -> onnx.ModelProto:
     )
     graph = helper.make_graph(
         nodes,
-        "digits",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, 8, 8])],
+        name,
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, [1, 1, side, side])],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, [1, CLASSES])],
         constants,
     )

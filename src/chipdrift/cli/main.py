@@ -8,6 +8,7 @@ import sys
 import typer
 
 from chipdrift.cli import (
+    bundling,
     consistent,
     diagnosing,
     doctor,
@@ -18,6 +19,7 @@ from chipdrift.cli import (
     measuring,
     models,
     phones,
+    planning,
     probing,
     regressing,
     results,
@@ -50,6 +52,11 @@ for _verb in (
     results.report,
     results.outputs,
     regressing.regress,
+    planning.plan,
+    bundling.bundle,
+    bundling.bundle_key,
+    bundling.bundle_selector,
+    bundling.bundle_check,
     gating.gate,
     listing.chips,
     listing.targets,

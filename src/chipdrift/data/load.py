@@ -8,6 +8,7 @@ from pathlib import Path
 from chipdrift.data.arrays import load_npz
 from chipdrift.data.generator import load_generator
 from chipdrift.data.images import load_images
+from chipdrift.data.part import SUFFIX, load_part
 from chipdrift.data.samples import Samples
 from chipdrift.errors import DataError
 from chipdrift.records import TensorSpec
@@ -17,12 +18,15 @@ def load_data(spec: str | Path, inputs: Sequence[TensorSpec], limit: int | None 
     """Samples for a model with these inputs: the first ``limit`` of them, or all.
 
     ``spec`` is an ``.npz`` file, a folder of images by class with its ``chipdrift.toml`` (or the
-    path of that TOML), or ``module:function``. Raises DataError with one sentence.
+    path of that TOML), ``module:function``, or a ``.part.json`` that names some samples of one of
+    these. Raises DataError with one sentence.
     """
     if limit is not None and limit < 1:
         raise DataError(f"--limit {limit}: at least 1 sample is needed.")
     text = str(spec)
     path = Path(spec)
+    if path.name.endswith(SUFFIX):
+        return load_part(path, inputs, limit, load_data)
     if path.suffix == ".npz" or (path.is_file() and path.suffix not in (".toml", ".py")):
         return load_npz(path, inputs, limit)
     if path.is_dir() or path.suffix == ".toml":

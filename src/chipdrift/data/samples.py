@@ -44,6 +44,11 @@ class Samples:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def inputs(self) -> tuple[TensorSpec, ...]:
+        """The inputs that they are for."""
+        return self._inputs
+
     def count(self, keys: Container[str]) -> int:
         """How many samples are among ``keys``; a sample that is there twice counts twice."""
         return sum(key in keys for key in self.keys)

@@ -8,6 +8,7 @@ from typing import final
 
 from chipdrift.chips import Chip, recognize, same_silicon
 from chipdrift.records import Cell, Relation
+from chipdrift.targets.tuned import bare
 
 # "v73", "v68 and v69", "v73 to v81": what a profile's description says of itself.
 _GENERATIONS = re.compile(r"\bv(\d\d)\b(?:\s+(?:to|and)\s+v(\d\d)\b)?")
@@ -59,7 +60,7 @@ def identity_of(cell: Cell, description: str) -> Identity:
         return Identity(chip, chip.soc if chip else words, _of_chip(chip), sdk)
     if cell.evidence == "vendor-simulator" and "imported" not in cell.versions:
         # An import's name holds a folder's, which may be called like any chip.
-        chip = recognize(cell.target.partition(":")[2].partition("@")[0])
+        chip = recognize(bare(cell.target).partition(":")[2])
         return Identity(chip, chip.soc if chip else None, _of_chip(chip), sdk)
     if cell.evidence == "prediction":
         named = [chip for part in description.split(",") if (chip := recognize(part)) is not None]

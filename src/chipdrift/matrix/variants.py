@@ -9,7 +9,7 @@ from pathlib import Path
 from chipdrift.data import Samples
 from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.graph import LoadedModel, tap_activations
-from chipdrift.quantize import apply_scheme, quantizer_versions
+from chipdrift.quantize import Preparation, apply_scheme, quantizer_versions
 from chipdrift.records import CalibrationInfo, MixedInfo, Quantizer
 from chipdrift.schemes import Kind, Scheme
 from chipdrift.store import Store, content_key
@@ -44,8 +44,13 @@ def make_variant(
     scheme: Scheme,
     calibration: Samples | None,
     info: CalibrationInfo | None,
+    preparation: Preparation | None = None,
 ) -> Variant:
-    """Quantize ``model``, or take what an earlier run of the same made."""
+    """Quantize ``model``, or take what an earlier run of the same made.
+
+    ``preparation`` is shared by calls for one model and calibration: it spares measuring the same
+    ranges for each scheme.
+    """
     uses = info.sha256 if scheme.needs_calibration and info is not None else None
     key = content_key(
         {
@@ -75,7 +80,7 @@ def make_variant(
         )
     try:
         feeds = calibration.feeds() if scheme.needs_calibration and calibration else None
-        made = apply_scheme(model, scheme, feeds)
+        made = apply_scheme(model, scheme, feeds, preparation)
     except DataError:
         raise
     except ChipdriftError as error:

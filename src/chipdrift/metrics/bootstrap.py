@@ -48,17 +48,18 @@ def replicates(
 
 
 def percentile_interval(
-    value: float, draws: Floats, units: int
+    value: float, draws: Floats, units: int, level: float = 0.95
 ) -> tuple[float, float] | tuple[None, None]:
-    """The expanded percentile interval at 95 % of ``draws`` (B,), around the observed ``value``.
+    """The expanded percentile interval of ``draws`` (B,), around the observed ``value``.
 
-    The quantiles lie at ``Phi(-sqrt(n / (n - 1)) t)``, t being Student's 97.5 % point with n - 1
-    degrees of freedom and n the ``units``: for normal data this is the t interval. Source: T.
-    Hesterberg, The American Statistician 69 (2015) 371-386, section 3.2. (None, None) where the
-    data cannot show a spread: all draws alike (a width of zero would claim certainty that equal
-    scores do not give), or so few units (under four) that the quantile lies beyond the draws.
-    Widened, where a biased statistic's draws miss it, to hold ``value``. Draws that are NaN, on
-    which the statistic is not defined, are left out; over 5 % of them give (None, None).
+    The quantiles lie at ``Phi(-sqrt(n / (n - 1)) t)``, t being Student's point of ``level`` (its
+    97.5 % point for 0.95) with n - 1 degrees of freedom and n the ``units``: for normal data this
+    is the t interval. Source: T. Hesterberg, The American Statistician 69 (2015) 371-386, section
+    3.2. (None, None) where the data cannot show a spread: all draws alike (a width of zero would
+    claim certainty that equal scores do not give), or so few units (under four) that the quantile
+    lies beyond the draws. Widened, where a biased statistic's draws miss it, to hold ``value``.
+    Draws that are NaN, on which the statistic is not defined, are left out; over 5 % of them give
+    (None, None).
     """
     undefined = np.isnan(draws)
     draws = draws[~undefined]
@@ -66,7 +67,7 @@ def percentile_interval(
         return None, None
     from scipy.special import ndtr, stdtrit
 
-    tail = float(ndtr(-math.sqrt(units / (units - 1)) * float(stdtrit(units - 1, 0.975))))
+    tail = float(ndtr(-math.sqrt(units / (units - 1)) * float(stdtrit(units - 1, (1 + level) / 2))))
     if tail * (len(draws) + 1) < 1.0:
         return None, None
     low, high = np.quantile(draws, [tail, 1 - tail])

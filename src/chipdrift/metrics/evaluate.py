@@ -50,8 +50,8 @@ def info(metric: Metric, outputs: Outputs) -> MetricInfo:
     )
 
 
-def evaluate(metric: Metric, outputs: Outputs) -> MetricResult:
-    """The metric's value with its 95 % interval.
+def evaluate(metric: Metric, outputs: Outputs, level: float = 0.95) -> MetricResult:
+    """The metric's value with its interval of ``level``.
 
     Proportions get Wilson's interval, all else a bootstrap's. ``low`` and ``high`` are None where
     the data cannot show a spread: fewer than five units, or every unit the same. Raises
@@ -62,24 +62,25 @@ def evaluate(metric: Metric, outputs: Outputs) -> MetricResult:
     if isinstance(measured, PerSample):
         value = float(measured.scores.mean())
         if measured.kind == "proportion":
-            low, high = intervals.wilson(float(measured.scores.sum()), outputs.samples)
+            z = intervals.normal_point(level)
+            low, high = intervals.wilson(float(measured.scores.sum()), outputs.samples, z)
             return MetricResult(name=metric.name, value=value, low=low, high=high)
         measured = _mean(measured.scores)
     else:
         value = measured.value()
     resamples = _resamples(measured, bootstrap.INTERVAL_RESAMPLES)
     replicates = bootstrap.replicates((measured.values,), measured.units, resamples)[0]
-    bounds = bootstrap.percentile_interval(value, replicates, measured.units)
+    bounds = bootstrap.percentile_interval(value, replicates, measured.units, level)
     return MetricResult(name=metric.name, value=value, low=bounds[0], high=bounds[1])
 
 
-def compare(metric: Metric, outputs: Outputs, baseline: Outputs) -> Comparison:
+def compare(metric: Metric, outputs: Outputs, baseline: Outputs, level: float = 0.95) -> Comparison:
     """The metric on ``outputs`` minus the metric on ``baseline``, sample by sample.
 
-    Both hold the same samples in the same order. Proportions: Tango's interval and the exact
-    McNemar test. Means and statistics: bootstrap over units, both sides on the same draws.
-    A baseline without a reference is its own: a metric that needs one is perfect on it.
-    Raises :class:`DataError` where the metric cannot read either, or their units differ.
+    ``level`` is the interval's. Both hold the same samples in the same order. Proportions: Tango's
+    interval and the exact McNemar test. Means and statistics: bootstrap over units, both sides on
+    the same draws. A baseline without a reference is its own: a metric that needs one is perfect
+    on it. Raises :class:`DataError` where the metric cannot read either, or their units differ.
     """
     if metric.needs_reference and baseline.reference is None:
         baseline = replace(baseline, reference=baseline)
@@ -92,15 +93,16 @@ def compare(metric: Metric, outputs: Outputs, baseline: Outputs) -> Comparison:
         value = float(differences.mean())
         if a.kind == "proportion":
             gained, lost = int((differences > 0).sum()), int((differences < 0).sum())
-            low, high = intervals.tango(gained, lost, len(differences))
+            z = intervals.normal_point(level)
+            low, high = intervals.tango(gained, lost, len(differences), z)
             return Comparison(value, low, high, intervals.mcnemar_exact(gained, lost))
         paired = _mean(differences)
         draws = bootstrap.replicates((paired.values,), paired.units, bootstrap.TEST_RESAMPLES)[0]
-        return _comparison(value, draws, paired.units)
+        return _comparison(value, draws, paired.units, level)
     if isinstance(a, Statistic) and isinstance(b, Statistic):
         resamples = _resamples(a, bootstrap.TEST_RESAMPLES)
         both = bootstrap.replicates((a.values, b.values), a.units, resamples)
-        return _comparison(a.value() - b.value(), both[0] - both[1], a.units)
+        return _comparison(a.value() - b.value(), both[0] - both[1], a.units, level)
     raise AssertionError("checked above: both sides are of one kind")
 
 
@@ -137,8 +139,8 @@ def _resamples(statistic: Statistic, wanted: int) -> int:
     return wanted if statistic.resamples is None else min(wanted, statistic.resamples)
 
 
-def _comparison(value: float, differences: Floats, units: int) -> Comparison:
-    low, high = bootstrap.percentile_interval(value, differences, units)
+def _comparison(value: float, differences: Floats, units: int, level: float) -> Comparison:
+    low, high = bootstrap.percentile_interval(value, differences, units, level)
     return Comparison(value, low, high, bootstrap.p_value(differences, units))
 
 

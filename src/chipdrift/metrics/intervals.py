@@ -16,7 +16,16 @@ Z = 1.959963984540054
 """The normal distribution's 97.5 % point."""
 
 
-def wilson(successes: float, n: int) -> tuple[float, float]:
+def normal_point(level: float) -> float:
+    """The point that a two-sided interval of ``level`` reaches to, in standard deviations."""
+    if level == 0.95:
+        return Z
+    from scipy.special import ndtri
+
+    return float(ndtri((1 + level) / 2))
+
+
+def wilson(successes: float, n: int, z: float = Z) -> tuple[float, float]:
     """Wilson's score interval of a proportion, ``successes`` out of ``n``.
 
     Source: E. B. Wilson, JASA 22 (1927) 209-212. ``successes`` may be a fraction, as sample-size
@@ -26,14 +35,14 @@ def wilson(successes: float, n: int) -> tuple[float, float]:
     if not 0 <= successes <= n:
         raise ValueError(f"{successes} successes out of {n}")
     p = successes / n
-    middle = (p + Z * Z / (2 * n)) / (1 + Z * Z / n)
-    half = _wilson_half(p, n)
+    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = _wilson_half(p, n, z)
     low = 0.0 if successes == 0 else max(0.0, middle - half)
     high = 1.0 if successes == n else min(1.0, middle + half)
     return low, high
 
 
-def tango(gained: float, lost: float, n: int) -> tuple[float, float]:
+def tango(gained: float, lost: float, n: int, z: float = Z) -> tuple[float, float]:
     """Tango's score interval of the difference ``(gained - lost) / n`` of paired proportions.
 
     ``gained`` counts samples right here and wrong in the other, ``lost`` the reverse, ``n`` all
@@ -42,8 +51,8 @@ def tango(gained: float, lost: float, n: int) -> tuple[float, float]:
 
         T(D) = (gained - lost - n D) / sqrt(n (2 q + D (1 - D)))
 
-    lies within +-Z, q being the likelihood's maximum over P(lost) with the difference held at D,
-    the larger root of ``2n q^2 + ((2n - gained + lost) D - gained - lost) q - lost D (1 - D)``.
+    lies within +-``z``, q being the likelihood's maximum over P(lost) with the difference held at
+    D, the larger root of ``2n q^2 + ((2n - gained + lost) D - gained - lost) q - lost D (1 - D)``.
     T falls with D, so each limit is found by bisection. Counts may be fractions, for planning.
     Raises :class:`DataError` for ``n < 1`` and ValueError for impossible counts.
     """
@@ -51,8 +60,8 @@ def tango(gained: float, lost: float, n: int) -> tuple[float, float]:
     if gained < 0 or lost < 0 or gained + lost > n * (1 + 1e-12):
         raise ValueError(f"{gained} gained and {lost} lost out of {n}")
     difference = (gained - lost) / n
-    low = _bisect(lambda d: _tango_score(gained, lost, n, d) > Z, -1.0, difference)
-    high = _bisect(lambda d: _tango_score(gained, lost, n, d) >= -Z, difference, 1.0)
+    low = _bisect(lambda d: _tango_score(gained, lost, n, d) > z, -1.0, difference)
+    high = _bisect(lambda d: _tango_score(gained, lost, n, d) >= -z, difference, 1.0)
     return low, high
 
 
@@ -117,8 +126,8 @@ def samples_for_paired_halfwidth(half_width: float, discordant: float) -> int:
     return _least(narrow_enough)
 
 
-def _wilson_half(p: float, n: int) -> float:
-    return Z / (1 + Z * Z / n) * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+def _wilson_half(p: float, n: int, z: float = Z) -> float:
+    return z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
 
 
 def _tango_score(gained: float, lost: float, n: int, difference: float) -> float:

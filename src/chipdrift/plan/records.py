@@ -107,9 +107,13 @@ class Score(Record):
 
 
 class Sensitivity(Record):
-    """What one layer's 8 bits cost the output: ``gain_db`` of SQNR if it alone is raised."""
+    """What one layer's 8 bits cost the output: ``gain_db`` of SQNR if it alone is raised.
+
+    ``base`` is the scheme whose layer it is, where the search told it.
+    """
 
     target: str
+    base: str | None = None
     nodes: tuple[str, ...]
     to: str
     gain_db: float

@@ -27,6 +27,7 @@ from chipdrift.graph import (
     wrong_in_float16,
 )
 from chipdrift.quantize.float16 import to_float16, to_float32
+from chipdrift.quantize.prepare import Preparation
 from chipdrift.quantize.qdq import Quantized, quantize_qdq
 from chipdrift.records import MixedInfo, Quantizer
 from chipdrift.schemes import Kind, Scheme
@@ -69,13 +70,17 @@ def quantizer_versions() -> dict[str, str]:
 
 
 def apply_scheme(
-    model: LoadedModel, scheme: Scheme, calibration: Sequence[Feed] | None = None
+    model: LoadedModel,
+    scheme: Scheme,
+    calibration: Sequence[Feed] | None = None,
+    preparation: Preparation | None = None,
 ) -> QuantizedModel:
     """Quantize ``model``.
 
     ``calibration`` holds one feed per sample (input name to array of the input's whole shape); the
-    schemes of kind ``qdq`` need at least one. Raises DataError without, and ChipdriftError where
-    the model cannot be quantized this way.
+    schemes of kind ``qdq`` need at least one. ``preparation`` keeps what other schemes of the same
+    model and samples have in common with this one; the result is the same. Raises DataError without
+    samples, and ChipdriftError where the model cannot be quantized this way.
     """
     notes: list[str] = []
     if scheme.needs_calibration and not calibration:
@@ -89,7 +94,7 @@ def apply_scheme(
             f"{scheme.name} cannot be applied. Use --scheme asis, or give the float model."
         )
     with _quiet(notes):
-        made = _convert(model, scheme, calibration or (), notes)
+        made = _convert(model, scheme, calibration or (), notes, preparation or Preparation())
     proto = made.proto
     data = proto.SerializeToString(deterministic=True)
     trace = trace_nodes(model.proto, proto)
@@ -131,7 +136,11 @@ def _kind(model: LoadedModel, scheme: Scheme) -> Kind:
 
 
 def _convert(
-    model: LoadedModel, scheme: Scheme, calibration: Sequence[Feed], notes: list[str]
+    model: LoadedModel,
+    scheme: Scheme,
+    calibration: Sequence[Feed],
+    notes: list[str],
+    preparation: Preparation,
 ) -> Quantized:
     if scheme.kind in ("float32", "asis"):
         if scheme.kind == "asis" and not is_quantized(model.proto):
@@ -149,7 +158,9 @@ def _convert(
     source = to_float32(model.proto) if model.is_float16 else model.proto
     if model.is_float16:
         notes.append("the float16 model was widened to float32 before it was quantized")
-    return _explained(model, scheme, lambda: quantize_qdq(source, scheme, calibration, notes))
+    return _explained(
+        model, scheme, lambda: quantize_qdq(source, scheme, calibration, notes, preparation)
+    )
 
 
 def _explained(model: LoadedModel, scheme: Scheme, convert: Callable[[], Quantized]) -> Quantized:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,19 @@ from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData, s
 from onnxruntime.quantization.execution_providers.qnn import get_qnn_qdq_config
 
 from chipdrift.graph import name_nodes
-from chipdrift.quantize.blockwise import block_weights, unshare_weights
+from chipdrift.quantize.adjust import (
+    adjust_weights,
+    deciding,
+    given_ranges,
+    limit_weights,
+    note_unused_ranges,
+)
+from chipdrift.quantize.blockwise import block_weights
 from chipdrift.quantize.islands import Islands, make_islands
 from chipdrift.quantize.layers import CLAMPS, layer_settings
 from chipdrift.quantize.mixed import TYPES, Mixture, Overrides, mix_types, weight_overrides
-from chipdrift.quantize.preprocess import preprocess, raise_opset
-from chipdrift.quantize.ranges import FeedReader, activation_ranges
+from chipdrift.quantize.prepare import Preparation
+from chipdrift.quantize.ranges import FeedReader
 from chipdrift.schemes import Scheme, Setting
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
@@ -41,7 +49,11 @@ class Quantized:
 
 
 def quantize_qdq(
-    proto: onnx.ModelProto, scheme: Scheme, calibration: Sequence[Feed], notes: list[str]
+    proto: onnx.ModelProto,
+    scheme: Scheme,
+    calibration: Sequence[Feed],
+    notes: list[str],
+    preparation: Preparation,
 ) -> Quantized:
     """Quantize a float32 model; ``notes`` receives what could not be done as asked.
 
@@ -49,15 +61,13 @@ def quantize_qdq(
     onnxruntime's QNN settings say of everything else (LayerNorm, Sigmoid, biases) stands. Nodes
     that a ``[[layer]]`` names get theirs.
     """
-    source = proto
-    if scheme.preprocess:
-        source = preprocess(proto, calibration[0], notes)
     base = scheme.setting()
-    tables = [base, *(scheme.setting(layer) for layer in scheme.layer)]
-    # DequantizeLinear takes an axis since opset 13 and blocks since 21.
-    needed = max({"tensor": 0, "channel": 13, "block": 21}[s.granularity] for s in tables)
-    source = raise_opset(source, needed, calibration[0], notes)
-    source = unshare_weights(source)
+    plain = float_source(proto, scheme, calibration, notes, preparation)
+    source = plain
+    if scheme.adjust:
+        source = onnx.ModelProto()
+        source.CopyFrom(plain)
+        adjust_weights(source, scheme)
     settings: dict[str, Setting] = {}
     mixture = Mixture(source, {})
     if scheme.layer:
@@ -75,8 +85,14 @@ def quantize_qdq(
         **_norm_overrides(mixture.source),
         **weight_overrides(mixture.source, settings, base),
     }
+    names = [node.name for node in mixture.source.graph.node]
+    blocked = {n for n in names if settings.get(n, base).block_size is not None}
+    limit_weights(mixture.source, scheme, overrides, blocked)
     in_float = {name: s.kind for name, s in settings.items() if s.kind != "qdq"}
-    quantized = _quantize(source, mixture, overrides, sorted(in_float), scheme, calibration)
+    quantized = _quantize(
+        plain, source, mixture, overrides, sorted(in_float), scheme, calibration, preparation
+    )
+    note_unused_ranges(quantized, scheme, notes)
     sizes = {s.block_size for s in (base, *settings.values()) if s.block_size is not None}
     for size in sorted(sizes):
         nodes = {
@@ -97,20 +113,42 @@ def quantize_qdq(
     return Quantized(quantized, words, islands, mixture.borders)
 
 
+def float_source(
+    proto: onnx.ModelProto,
+    scheme: Scheme,
+    calibration: Sequence[Feed],
+    notes: list[str],
+    preparation: Preparation,
+) -> onnx.ModelProto:
+    """The float model as ``scheme`` quantizes it, without what it replaces; a copy of its own."""
+    # DequantizeLinear takes an axis since opset 13 and blocks since 21.
+    tables = [scheme.setting(), *(scheme.setting(layer) for layer in scheme.layer)]
+    needed = max({"tensor": 0, "channel": 13, "block": 21}[s.granularity] for s in tables)
+    source = preparation.source(
+        proto, calibration[0], notes, preprocessed=scheme.preprocess, opset=needed
+    )
+    if scheme.adjusted:
+        name_nodes(source.graph)
+    return source
+
+
 def _quantize(
+    plain: onnx.ModelProto,
     source: onnx.ModelProto,
     mixture: Mixture,
     overrides: Overrides,
     in_float: Sequence[str],
     scheme: Scheme,
     calibration: Sequence[Feed],
+    preparation: Preparation,
 ) -> onnx.ModelProto:
-    """Ranges of ``source``'s activations, and onnxruntime's quantizer on the mixture's model."""
+    """Ranges of ``source``'s activations, and onnxruntime's quantizer on the mixture's model.
+
+    ``plain`` is ``source`` before the scheme replaced anything in it.
+    """
     base = scheme.setting()
     with tempfile.TemporaryDirectory(prefix="chipdrift-") as folder:
-        names = ("float.onnx", "mixed.onnx", "qdq.onnx")
-        float_path, mixed_path, out_path = (Path(folder, name) for name in names)
-        onnx.save_model(source, float_path)
+        mixed_path, out_path = Path(folder, "mixed.onnx"), Path(folder, "qdq.onnx")
         onnx.save_model(mixture.source, mixed_path)
         config = get_qnn_qdq_config(
             str(mixed_path),
@@ -124,15 +162,20 @@ def _quantize(
             nodes_to_exclude=list(in_float) or None,
         )
         kinds = {node.op_type for node in source.graph.node} & CLAMPS
-        ranges = activation_ranges(
-            float_path,
-            calibration,
+        measure = partial(
+            preparation.ranges,
+            feeds=calibration,
             method=scheme.calibration,
             percentile=scheme.percentile,
             levels=base.levels,
             others=mixture.levels,
             op_types=sorted({*config.op_types_to_quantize, *kinds}),
         )
+        ranges = measure(plain)
+        # Where all that count are given, none is measured for each new set of weights.
+        if scheme.adjust and not deciding(plain, ranges, in_float) <= set(scheme.ranges):
+            ranges = measure(source)
+        ranges |= given_ranges(source, scheme, ranges)
         cache = Path(folder, "ranges.json")
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), cache)
         quantize_static(

@@ -39,21 +39,47 @@ class FeedReader(CalibrationDataReader):  # type: ignore[misc]
         return None if feed is None else dict(feed)
 
 
-def activation_ranges(
+class Measured:
+    """What the activations of a model were over the calibration samples.
+
+    ``found`` are (low, high) by tensor; with ``histograms`` instead, ranges of least squared error
+    are searched in them, and those found are kept.
+    """
+
+    def __init__(
+        self,
+        found: Mapping[str, tuple[Any, Any]],
+        histograms: Mapping[str, Sequence[Any]] = MappingProxyType({}),
+    ) -> None:
+        self._found, self._histograms = dict(found), dict(histograms)
+        self._searched: dict[tuple[str, int], tuple[float, float]] = {}
+
+    def ranges(
+        self, levels: int, others: Mapping[str, int] = MappingProxyType({})
+    ) -> dict[str, Range]:
+        """Tensor name to (low, high), float32 scalars.
+
+        ``levels`` is the number of integers the range will be cut into, ``others`` that of tensors
+        which have another; histograms alone depend on it.
+        """
+        found = dict(self._found)
+        for name, entry in self._histograms.items():
+            key = (name, others.get(name, levels))
+            if key not in self._searched:
+                self._searched[key] = mse_range(*entry[:4], levels=key[1])
+            found[name] = self._searched[key]
+        return {name: (_scalar(low), _scalar(high)) for name, (low, high) in found.items()}
+
+
+def measure_activations(
     model_path: Path,
     feeds: Sequence[Feed],
     *,
     method: Calibration,
     percentile: float,
-    levels: int,
     op_types: Sequence[str],
-    others: Mapping[str, int] = MappingProxyType({}),
-) -> dict[str, Range]:
-    """Tensor name to (low, high), float32 scalars, for every activation of the given op types.
-
-    ``levels`` is the number of integers the range will be cut into, ``others`` that of tensors
-    which have another; MSE alone depends on it.
-    """
+) -> Measured:
+    """Every activation of the given op types; writes an augmented model beside ``model_path``."""
     base = {
         "minmax": CalibrationMethod.MinMax,
         "percentile": CalibrationMethod.Percentile,
@@ -73,14 +99,8 @@ def activation_ranges(
     for start in range(0, len(feeds), _CHUNK):
         calibrator.collect_data(FeedReader(feeds[start : start + _CHUNK]))
     if method == "mse":
-        histograms = calibrator.collector.get_histogram_dict()
-        found = {
-            name: mse_range(*entry[:4], levels=others.get(name, levels))
-            for name, entry in histograms.items()
-        }
-    else:
-        found = {name: data.range_value for name, data in calibrator.compute_data().items()}
-    return {name: (_scalar(low), _scalar(high)) for name, (low, high) in found.items()}
+        return Measured({}, calibrator.collector.get_histogram_dict())
+    return Measured({name: d.range_value for name, d in calibrator.compute_data().items()})
 
 
 def mse_range(

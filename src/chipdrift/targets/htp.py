@@ -23,6 +23,7 @@ from chipdrift.sdk import elsewhere, get_pin, known_pins
 from chipdrift.targets.base import Session, Target, TargetInfo, pip_install
 from chipdrift.targets.ort import OrtSession, build
 from chipdrift.targets.releases import beside, release_info, sdk_packages
+from chipdrift.targets.tuned import Option, split_options, with_options
 
 _PROVIDER = "QNNExecutionProvider"
 _QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
@@ -30,6 +31,22 @@ _VERBOSE, _WARNING = 0, 2  # onnxruntime's log levels
 _MAPS = Path("/proc/self/maps")
 # Generations of which a profile comes with chipdrift (docs/generations.md).
 _PROBED = frozenset({"v68", "v69", "v73", "v75", "v79", "v81"})
+OPTIONS = {
+    "offload_graph_io_quantization": Option(
+        "offload_graph_io_quantization",
+        ("0", "1"),
+        "whether the CPU quantizes the graph's own inputs and outputs",
+    ),
+    "htp_graph_finalization_optimization_mode": Option(
+        "htp_graph_finalization_optimization_mode",
+        ("1", "2", "3"),
+        "how long the compiler may look for a better plan",
+    ),
+    "enable_htp_fp16_precision": Option(
+        "enable_htp_fp16_precision", ("0", "1"), "whether float32 nodes are computed in FP16"
+    ),
+}
+"""Options of the QNN provider that may change an answer, by what they are called in a target."""
 FLOAT32 = (
     "not available: the simulator computes a float32 graph in FP16, so what it would answer is the "
     "scheme fp16"
@@ -56,9 +73,11 @@ def _versions() -> dict[str, str]:
 def resolve(rest: str) -> Target:
     """``htp:<soc>`` for a chip that the catalogue has and the simulator knows.
 
-    Behind ``@`` the release of the SDK, which is fetched where it is not there.
+    Behind ``+`` options of the provider, behind ``@`` the release of the SDK, which is fetched
+    where it is not there.
     """
-    soc, at, release = rest.partition("@")
+    tuned, at, release = rest.partition("@")
+    soc, given = split_options("htp", tuned, OPTIONS)
     try:
         chip = get_chip(soc)
         pin = get_pin(release) if at else None
@@ -78,7 +97,7 @@ def resolve(rest: str) -> Target:
     cautions = {}
     if row is not None and row.fp16 == "no":
         cautions["float16"] = f"{chip.soc} has no FP16 on the simulated NPU"
-    return Target(
+    target = Target(
         name=f"htp:{chip.soc.lower()}{at}{release}",
         runtime=__name__,
         evidence="vendor-simulator",
@@ -100,6 +119,7 @@ def resolve(rest: str) -> Target:
         profile=f"hexagon-{chip.hexagon}" if chip.hexagon in _PROBED and pin is None else "",
         packages=() if pin is None else sdk_packages(pin),
     )
+    return with_options(target, given, OPTIONS)
 
 
 def listed() -> list[TargetInfo]:

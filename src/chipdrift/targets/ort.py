@@ -21,6 +21,7 @@ from chipdrift.errors import ChipdriftError, UnknownNameError
 from chipdrift.targets import arm64
 from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, TargetInfo
 from chipdrift.targets.emulator import Emulator, find_emulator
+from chipdrift.targets.tuned import Option, split_options, with_options
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -51,6 +52,17 @@ _OLDEST_QEMU = (7, 2)
 _HOW = "apt-get install qemu-user"
 
 
+OPTIONS = {
+    "x64quantprecision": Option(
+        "session.x64quantprecision", ("0", "1"), "whether u8 x s8 is kept from saturating"
+    ),
+    "disable_quant_qdq": Option(
+        "session.disable_quant_qdq", ("0", "1"), "whether nodes between quantizers stay in float"
+    ),
+}
+"""Options of onnxruntime that may change an answer, by what they are called in a target."""
+
+
 @functools.cache
 def host_isa() -> tuple[str, ...]:
     """The instruction sets of this host that matter to onnxruntime's kernels."""
@@ -67,7 +79,12 @@ def host_isa() -> tuple[str, ...]:
 
 
 def resolve(rest: str) -> Target:
-    """``ort:cpu``, ``ort:avx2`` or ``ort:arm64``."""
+    """``ort:cpu``, ``ort:avx2`` or ``ort:arm64``; behind ``+`` options of onnxruntime."""
+    base, given = split_options("ort", rest, OPTIONS)
+    return with_options(_plain(base), given, OPTIONS)
+
+
+def _plain(rest: str) -> Target:
     if rest == "avx2":
         return _avx2()
     if rest == "arm64":

@@ -12,7 +12,7 @@ from quantize_models import Array, Feed, custom, feeds, loaded, quantized, run
 
 from chipdrift.graph import tap_activations
 from chipdrift.quantize import apply_scheme
-from chipdrift.quantize.ranges import activation_ranges, mse_range
+from chipdrift.quantize.ranges import measure_activations, mse_range
 
 OPS = ["Conv", "Relu", "MaxPool", "Clip", "ReduceMean", "Gemm"]
 
@@ -20,9 +20,10 @@ OPS = ["Conv", "Relu", "MaxPool", "Clip", "ReduceMean", "Gemm"]
 def ranges(folder: Path, samples: list[Feed], method: Any, percentile: float = 99.0) -> Any:
     path = folder / "float.onnx"
     path.write_bytes(loaded("opset11").data)
-    return activation_ranges(
-        path, samples, method=method, percentile=percentile, levels=256, op_types=OPS
+    measured = measure_activations(
+        path, samples, method=method, percentile=percentile, op_types=OPS
     )
+    return measured.ranges(256)
 
 
 def activations(samples: list[Feed]) -> dict[str, Array]:

@@ -1,0 +1,70 @@
+"""What a search works with: the judge, the recipes, the prices, the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chipdrift.plan.budget import excess, within
+from chipdrift.plan.judge import Figures, Judge
+from chipdrift.plan.recipes import Recipes
+from chipdrift.plan.records import Budget, Cost, How, Sensitivity, Tried
+from chipdrift.plan.sides import Side
+from chipdrift.schemes import Scheme
+from chipdrift.targets import Target
+
+Price = Callable[[Scheme, Side], Cost | None]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A candidate of a search: what sets it apart, and the scheme that it was made from."""
+
+    scheme: Scheme
+    how: How
+    words: str
+    base: str | None = None
+    raised: tuple[str, ...] = ()
+    techniques: tuple[str, ...] = ()
+
+
+@dataclass(eq=False)
+class Desk:
+    """Shared by the searches of all groups."""
+
+    judge: Judge
+    recipes: Recipes
+    budget: Budget
+    price: Price
+    tell: Callable[[str], None]
+    entries: dict[str, Entry] = field(default_factory=dict)
+    sensitivity: list[Sensitivity] = field(default_factory=list)
+    tried: list[Tried] = field(default_factory=list)
+
+    def add(self, entry: Entry) -> Scheme:
+        """Remember a candidate; the first entry of a scheme stays."""
+        self.entries.setdefault(entry.scheme.name, entry)
+        return entry.scheme
+
+    def holds(self, figures: Figures) -> bool:
+        """Whether a candidate's figure is within the budget."""
+        if figures.metric is None or figures.loss is None:
+            return False
+        return within(self.budget, self.judge.metric, figures.metric, figures.loss)
+
+    def excess(self, figures: Figures) -> float:
+        """How far it is beyond the budget; infinite where it has no figure."""
+        if figures.metric is None or figures.loss is None:
+            return float("inf")
+        return excess(self.budget, self.judge.metric, figures.metric, figures.loss)
+
+    def ask(
+        self, schemes: Sequence[Scheme], target: Target, indices: Sequence[int] | None = None
+    ) -> list[Figures]:
+        """Candidates on one target."""
+        return self.judge.measure([(scheme, target) for scheme in schemes], indices)
+
+    def cost(self, scheme: Scheme, side: Side) -> float:
+        """What a candidate costs on a chip; infinite where nothing can be said."""
+        found = self.price(scheme, side)
+        return float("inf") if found is None else found.value

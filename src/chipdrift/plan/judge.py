@@ -1,0 +1,213 @@
+"""Candidates on targets, measured: what the search asks, and what confirms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from chipdrift.data import take
+from chipdrift.errors import ModelError
+from chipdrift.matrix.answers import check_labels, load_outputs
+from chipdrift.matrix.cells import CellPlan, placement_of, plan_cell
+from chipdrift.matrix.request import BASELINE_TARGET, Request
+from chipdrift.matrix.run import claim, run_cells
+from chipdrift.matrix.schedule import Progress, Scheduler, usable_cores
+from chipdrift.matrix.variants import Variant, make_variant
+from chipdrift.metrics import Metric, Outputs, answers_agree, compare, evaluate, sqnr_db
+from chipdrift.quantize import Preparation
+from chipdrift.records import Interval, MetricResult, Placement
+from chipdrift.schemes import Scheme
+from chipdrift.store import Store
+from chipdrift.targets import Target, get_target
+
+# A quantized output without any noise: far beyond what 16 bits can hold.
+NOISELESS_DB = 200.0
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A candidate's figures on one target and some samples; ``error`` says why there are none.
+
+    ``loss`` is how much worse than the baseline on the same samples, positive is worse.
+    """
+
+    metric: MetricResult | None = None
+    loss: Interval | None = None
+    agreement: Interval | None = None
+    sqnr_db: float | None = None
+    placement: Placement | None = None
+    samples: int = 0
+    error: str | None = None
+
+    @property
+    def fallback(self) -> int:
+        """How many nodes left the NPU."""
+        return 0 if self.placement is None else len(self.placement.fallback)
+
+
+@dataclass(eq=False)
+class Judge:
+    """Measures candidates on one set of samples, in a run folder; what is there is not measured.
+
+    ``asked`` counts (scheme, target) pairs. Use as a context manager: leaving ends the workers.
+    """
+
+    folder: Path
+    request: Request
+    jobs: int | None
+    timeout: float
+    progress: Callable[[Progress], None] | None = None
+    asked: set[tuple[str, str]] = field(default_factory=set)
+    _preparation: Preparation = field(default_factory=Preparation)
+    _variants: dict[str, Variant] = field(default_factory=dict)
+    _cells: dict[tuple[str, str], CellPlan] = field(default_factory=dict)
+    _bases: dict[tuple[int, ...], Outputs] = field(default_factory=dict)
+
+    def __enter__(self) -> Judge:
+        self.store = Store.open(self.folder)
+        self._scheduler: Scheduler | None = None
+        try:
+            claim(self.store, self.request)
+            self._scheduler = Scheduler(
+                self.store,
+                self.request.samples,
+                usable_cores(self.jobs),
+                self.timeout,
+                self.progress,
+            )
+            self._measure_baseline()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._scheduler is not None:
+            self._scheduler.close()
+        self.store.__exit__(kind, error, traceback)
+
+    @property
+    def metric(self) -> Metric:
+        """The metric that the budget speaks of."""
+        return self.request.metric
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        """All samples."""
+        return tuple(range(len(self.request.samples)))
+
+    def variant(self, scheme: Scheme) -> Variant:
+        """What ``scheme`` makes of the model, made once."""
+        known = self._variants.get(scheme.name)
+        if known is None or known.scheme != scheme:
+            known = make_variant(
+                self.store,
+                self.request.model,
+                scheme,
+                self.request.calibration,
+                self.request.calibration_info,
+                self._preparation,
+            )
+            self._variants[scheme.name] = known
+        return known
+
+    def file(self, scheme: Scheme) -> Path:
+        """The candidate's model file; raises ModelError where it cannot be made."""
+        variant = self.variant(scheme)
+        if variant.file is None:
+            raise ModelError(variant.error or f"{scheme.name} makes no model")
+        return self.store.folder / variant.file
+
+    def measure(
+        self,
+        pairs: Iterable[tuple[Scheme, Target]],
+        indices: Sequence[int] | None = None,
+        level: float = 0.95,
+    ) -> list[Figures]:
+        """The figures of every pair on the samples of these ``indices`` (all of them)."""
+        wanted = self.every if indices is None else tuple(indices)
+        cells = [self._cell(scheme, target) for scheme, target in pairs]
+        assert self._scheduler is not None
+        run_cells(self.store, self.request, self._scheduler, cells, wanted)
+        base = self.baseline(wanted)
+        return [self._figures(cell, base, wanted, level) for cell in cells]
+
+    def outputs(self, scheme: Scheme, target: Target, indices: Sequence[int]) -> Outputs | None:
+        """What was answered on samples that were measured before; None where it did not run."""
+        cell = self._cell(scheme, target)
+        if not cell.runs:
+            return None
+        return load_outputs(self.store, self._on(tuple(indices)), cell)
+
+    def baseline(self, indices: Sequence[int]) -> Outputs:
+        """The float model's own answers, which are their own reference."""
+        wanted = tuple(indices)
+        if wanted not in self._bases:
+            cell = self._cell(self.request.baseline, get_target(BASELINE_TARGET))
+            outputs = load_outputs(self.store, self._on(wanted), cell)
+            self._bases[wanted] = replace(outputs, reference=outputs)
+        return self._bases[wanted]
+
+    def _measure_baseline(self) -> None:
+        cell = self._cell(self.request.baseline, get_target(BASELINE_TARGET))
+        assert self._scheduler is not None
+        run_cells(self.store, self.request, self._scheduler, [cell], self.every)
+        if not cell.runs:
+            raise ModelError(
+                f"Model {self.request.model.path}: the baseline on {BASELINE_TARGET} does not run: "
+                f"{cell.reason}. A model that onnxruntime cannot run cannot be planned for."
+            )
+        check_labels(self.store, self.request, cell)
+
+    def _cell(self, scheme: Scheme, target: Target) -> CellPlan:
+        key = (scheme.name, target.name)
+        self.asked.add(key)
+        if key not in self._cells:
+            self._cells[key] = plan_cell(self.variant(scheme), target, True)
+        return self._cells[key]
+
+    def _on(self, indices: tuple[int, ...]) -> Request:
+        if indices == self.every:
+            return self.request
+        samples = self.request.samples
+        return replace(self.request, samples=take(samples, indices, samples.name))
+
+    def _figures(
+        self, cell: CellPlan, base: Outputs, indices: tuple[int, ...], level: float
+    ) -> Figures:
+        if not cell.runs:
+            return Figures(error=cell.reason)
+        found = load_outputs(self.store, self._on(indices), cell)
+        outputs = replace(found, reference=base)
+        noise = sqnr_db(outputs, base)
+        broken = [name for name, array in outputs.arrays.items() if not _finite(array)]
+        if broken:
+            return Figures(error=f"output {broken[0]} holds NaN or infinity", samples=len(indices))
+        difference = compare(self.metric, outputs, base, level)
+        sign = -1.0 if self.metric.higher_is_better else 1.0
+        bounds = [
+            None if bound is None else sign * bound for bound in (difference.low, difference.high)
+        ]
+        low, high = bounds if sign > 0 else bounds[::-1]
+        return Figures(
+            metric=evaluate(self.metric, outputs, level),
+            loss=Interval(value=sign * difference.value + 0.0, low=low, high=high),
+            agreement=answers_agree(self.metric.answers(outputs), self.metric.answers(base)),
+            sqnr_db=NOISELESS_DB if noise is None else noise,
+            placement=placement_of(self.store, cell),
+            samples=len(indices),
+        )
+
+
+def _finite(array: np.ndarray[Any, Any]) -> bool:
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())

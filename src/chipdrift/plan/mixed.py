@@ -1,0 +1,166 @@
+"""Mixed precision and hybrids for one numerics: which layers matter, and what they are raised to.
+
+An activation of 16 bits is one only where its writer and its readers have 16 bits: a raised layer
+hands 8 bits on to a reader of 8 (docs/decisions/012). So what is tried first is an edge: the nodes
+at both ends of a tensor. A layer whose weights suffer is raised alone, in float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from chipdrift.counts import counted
+from chipdrift.graph.units import Edge, Unit, find_units
+from chipdrift.plan.desk import Desk, Entry
+from chipdrift.plan.judge import Figures
+from chipdrift.plan.recipes import Raise
+from chipdrift.plan.records import How, Sensitivity
+from chipdrift.plan.sides import Side
+from chipdrift.schemes import Scheme
+
+# Gains below this are noise of the choice of samples; nothing is raised for them alone.
+_LEAST_GAIN_DB = 0.05
+# Sets that are tried whole, by the number of edges or nodes raised.
+_STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_MOST_DROPPED = 12
+_WORDS = {
+    "uint16": "in 16-bit activations",
+    "float16": "in float16",
+    "float32": "in float32 on the CPU",
+}
+_HOW: dict[str, How] = {"uint16": "mixed", "float16": "mixed", "float32": "hybrid"}
+
+
+@dataclass(frozen=True)
+class Handle:
+    """What can be raised as one: the nodes that compute, and those between them that only move."""
+
+    key: str
+    units: frozenset[int]
+    nodes: frozenset[str]
+    to: str
+
+
+@dataclass(eq=False)
+class MixedSearch:
+    """Raises layers of ``base`` on one numerics until the budget holds, at the least cost.
+
+    ``few`` are the samples that rank the layers; whole sets are judged on all. ``trail`` holds
+    every candidate with its figures.
+    """
+
+    desk: Desk
+    side: Side
+    base: Scheme
+    few: Sequence[int]
+    trail: list[tuple[Entry, Figures]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        variant = self.desk.judge.variant(self.base)
+        data = self.desk.judge.file(self.base).read_bytes()
+        self.units, self.edges = find_units(data, variant.trace)
+
+    def ranked(self, to: str) -> list[tuple[Handle, float]]:
+        """Every handle with the dB of SQNR that it brings if it alone is raised, best first."""
+        handles = self._handles(to)
+        schemes = [self._scheme([handle]) for handle in handles]
+        plain, *raised = self.desk.ask([self.base, *schemes], self.side.searcher, self.few)
+        found = []
+        for handle, scheme, figures in zip(handles, schemes, raised, strict=True):
+            if figures.sqnr_db is None or plain.sqnr_db is None:
+                continue
+            gain = figures.sqnr_db - plain.sqnr_db
+            found.append((handle, gain))
+            mixed = self.desk.judge.variant(scheme).mixed
+            self.desk.sensitivity.append(
+                Sensitivity(
+                    target=self.side.searcher.name,
+                    nodes=tuple(sorted(handle.nodes)),
+                    to=to,
+                    gain_db=round(gain, 3),
+                    borders=0 if mixed is None else len(mixed.borders),
+                    samples=len(self.few),
+                )
+            )
+        return sorted(found, key=lambda item: (-item[1], item[0].key))
+
+    def climb(self, to: str) -> list[Handle] | None:
+        """Raise what matters most until the budget holds; None where all of it does not do.
+
+        First doubling sets, then the least that still does, then each of them is tried without.
+        """
+        ranked = [handle for handle, gain in self.ranked(to) if gain > _LEAST_GAIN_DB]
+        if not ranked:
+            return None
+        steps = [step for step in _STEPS if step < len(ranked)] + [len(ranked)]
+        before = 0
+        for step in steps:
+            if self._holds(ranked[:step]):
+                break
+            before = step
+        else:
+            return None
+        low, high = before, step
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._holds(ranked[:middle]) else (middle, high)
+        return self._pruned(ranked[:high])
+
+    def _pruned(self, handles: list[Handle]) -> list[Handle]:
+        """Without what is not needed: the least sensitive is tried first. Cheaper, or it stays."""
+        kept = list(handles)
+        for handle in handles[::-1][:_MOST_DROPPED]:
+            rest = [other for other in kept if other is not handle]
+            if rest and self._cost(rest) <= self._cost(kept) and self._holds(rest):
+                kept = rest
+        return self._filled(kept)
+
+    def _filled(self, handles: list[Handle]) -> list[Handle]:
+        """With what lies between two raised layers, where fewer borders make that cheaper."""
+        kept = list(handles)
+        for handle in self._handles(handles[0].to):
+            units = frozenset().union(*(other.units for other in kept))
+            if handle.units & units and not handle.units <= units:
+                more = [*kept, handle]
+                if self._cost(more) < self._cost(kept) and self._holds(more):
+                    kept = more
+        return kept
+
+    def _handles(self, to: str) -> list[Handle]:
+        if to == "uint16":
+            return list(_edges(self.units, self.edges, to))
+        return [
+            Handle(unit.name, frozenset({index}), frozenset(unit.nodes), to)
+            for index, unit in enumerate(self.units)
+        ]
+
+    def _scheme(self, handles: Sequence[Handle]) -> Scheme:
+        nodes: frozenset[str] = frozenset().union(*(handle.nodes for handle in handles))
+        units = frozenset().union(*(handle.units for handle in handles))
+        to = handles[0].to
+        names = [self.units[index].name for index in sorted(units)]
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        words = f"{self.base.name} with {counted(len(names), 'layer')} {_WORDS[to]}: {shown}"
+        scheme = self.desk.recipes.raised(self.base, [Raise(nodes, to)], words)
+        self.desk.add(
+            Entry(scheme, _HOW[to], words, base=self.base.name, raised=tuple(sorted(nodes)))
+        )
+        return scheme
+
+    def _holds(self, handles: Sequence[Handle]) -> bool:
+        scheme = self._scheme(handles)
+        figures = self.desk.ask([scheme], self.side.searcher)[0]
+        self.trail.append((self.desk.entries[scheme.name], figures))
+        return self.desk.holds(figures)
+
+    def _cost(self, handles: Sequence[Handle]) -> float:
+        return self.desk.cost(self._scheme(handles), self.side)
+
+
+def _edges(units: Sequence[Unit], edges: Iterable[Edge], to: str) -> Iterable[Handle]:
+    for edge in edges:
+        ends = frozenset(edge.readers) | ({edge.writer} if edge.writer is not None else frozenset())
+        if ends:
+            nodes = {name for index in ends for name in units[index].nodes} | set(edge.nodes)
+            yield Handle(edge.tensor, ends, frozenset(nodes), to)

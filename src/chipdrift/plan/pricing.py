@@ -1,0 +1,74 @@
+"""What every candidate costs on every chip: measured, exact, or by the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from chipdrift.plan.cost import CostModel, shipped_model
+from chipdrift.plan.judge import Judge
+from chipdrift.plan.records import Cost, Objective
+from chipdrift.plan.sides import Side
+from chipdrift.plan.work import NodeWork, VariantWork, model_work, variant_work
+from chipdrift.quantize import QuantizedModel
+from chipdrift.records import Placement
+from chipdrift.schemes import Scheme
+
+
+@dataclass(eq=False)
+class Pricer:
+    """Costs of candidates.
+
+    ``left`` has the float model's nodes that left the NPU, by scheme and chip, as far as a session
+    on the chip's own target told; ``timed`` what a phone measured.
+    """
+
+    judge: Judge
+    objective: Objective
+    left: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict)
+    timed: dict[tuple[str, str], Cost] = field(default_factory=dict)
+    _model: CostModel = field(default_factory=shipped_model)
+    _work: tuple[NodeWork, ...] = ()
+    _variants: dict[str, VariantWork] = field(default_factory=dict)
+
+    def __call__(self, scheme: Scheme, side: Side) -> Cost | None:
+        """The cost of a candidate on a chip; None where the scheme makes no model."""
+        variant = self.judge.variant(scheme)
+        if variant.file is None:
+            return None
+        if self.objective == "size":
+            size = self.judge.file(scheme).stat().st_size
+            return Cost(value=size, unit="bytes", basis="exact", words="the model file")
+        found = self.timed.get((scheme.name, side.chip.name))
+        if found is not None:
+            return found
+        left = self.left.get((scheme.name, side.chip.name), frozenset())
+        return self._model.cost(self._of(scheme), side.silicon, left)
+
+    def saw(self, scheme: Scheme, side: Side, placement: Placement | None) -> None:
+        """Take in where the nodes ran on the chip's own target."""
+        if placement is not None:
+            nodes = {name for place in placement.fallback for name in place.source}
+            self.left[(scheme.name, side.chip.name)] = frozenset(nodes)
+
+    def _of(self, scheme: Scheme) -> VariantWork:
+        if scheme.name not in self._variants:
+            if not self._work:
+                self._work = model_work(self.judge.request.model)
+            variant = self.judge.variant(scheme)
+            assert variant.sha256 is not None
+            made = QuantizedModel(
+                scheme=variant.scheme,
+                kind=variant.kind,
+                data=self.judge.file(scheme).read_bytes(),
+                sha256=variant.sha256,
+                quantizers=variant.quantizers,
+                border=variant.border,
+                expandable=variant.expandable,
+                trace=variant.trace,
+                notes=variant.notes,
+                mixed=variant.mixed,
+                kept=variant.kept,
+                fence=variant.fence,
+            )
+            self._variants[scheme.name] = variant_work(self._work, made)
+        return self._variants[scheme.name]

@@ -1,0 +1,62 @@
+"""Schemes that a search makes: a base scheme with other ``[[layer]]`` tables, as TOML files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chipdrift.errors import RunError
+from chipdrift.schemes import Layer, Scheme, get_scheme, scheme_toml
+
+_KINDS = {"uint16": "at16", "float16": "half", "float32": "cpu"}
+_LONGEST = 40
+
+
+@dataclass(frozen=True)
+class Raise:
+    """Nodes of the float model and what they are raised to: "uint16", "float16" or "float32"."""
+
+    nodes: frozenset[str]
+    to: str
+
+    def table(self) -> Layer:
+        """The ``[[layer]]`` table that says so."""
+        key = "activations" if self.to == "uint16" else "kind"
+        return Layer.model_validate({"nodes": sorted(self.nodes), key: self.to})
+
+
+@dataclass(frozen=True, eq=False)
+class Recipes:
+    """The folder with a plan's own schemes. The same tables give the same name and file."""
+
+    folder: Path
+    made: dict[str, Scheme] = field(default_factory=dict)
+
+    def raised(self, base: Scheme, raises: Sequence[Raise], words: str) -> Scheme:
+        """``base`` with these nodes raised; ``words`` become its description."""
+        raises = [one for one in raises if one.nodes]
+        if not raises:
+            return base
+        layers = (*base.layer, *(one.table() for one in raises))
+        scheme = base.model_copy(update={"layer": layers, "description": words})
+        counts = "+".join(f"{len(one.nodes)}{_KINDS[one.to]}" for one in raises)
+        digest = hashlib.sha256(scheme_toml(scheme, "").encode()).hexdigest()[:4]
+        return self.write(scheme, f"{base.name[:_LONGEST]}+{counts}-{digest}")
+
+    def write(self, scheme: Scheme, name: str) -> Scheme:
+        """The scheme under ``name``, as a file of the plan; its .npz lies there already."""
+        if name not in self.made:
+            file = self.folder / f"{name}.toml"
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                file.write_text(scheme_toml(scheme, name), encoding="utf-8")
+            except OSError as error:
+                raise RunError(f"{file}: cannot be written ({error.strerror}).") from error
+            self.made[name] = get_scheme(str(file))
+        return self.made[name]
+
+    def place(self, scheme: Scheme) -> str:
+        """What names the scheme to get_scheme: its file, or the name of a built-in one."""
+        return str(self.folder / f"{scheme.name}.toml") if scheme.name in self.made else scheme.name

@@ -1,0 +1,308 @@
+"""Make a plan: part the data, search each group of chips, choose, confirm, write it down."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+from chipdrift.errors import RunError
+from chipdrift.matrix import run_matrix
+from chipdrift.matrix.assemble import host
+from chipdrift.matrix.run import DEFAULT_TIMEOUT
+from chipdrift.matrix.schedule import Progress
+from chipdrift.metrics import evaluate, info, sqnr_db
+from chipdrift.plan.ask import SCHEMES, Asked, look_up
+from chipdrift.plan.confirm import Confirmed, confirm
+from chipdrift.plan.cover import choose_variants
+from chipdrift.plan.desk import Desk
+from chipdrift.plan.judge import Judge
+from chipdrift.plan.options import try_options, tuned_side
+from chipdrift.plan.pricing import Pricer
+from chipdrift.plan.recipes import Recipes
+from chipdrift.plan.records import Objective, Plan
+from chipdrift.plan.search import GroupSearch, few_of, held_of
+from chipdrift.plan.sides import Side, search_on_target
+from chipdrift.plan.told import Found, tell_plan
+from chipdrift.schemes import Scheme
+
+PLAN_FILE = "plan.json"
+# Samples on which each chip's own target is tried before the search: whether a scheme runs at all,
+# where its nodes run, and whether the engine answers as it does.
+_AUDIT = 8
+# The engine stands for a target where its difference is this far below the quantization noise.
+_NEAR_DB = 10.0
+# How many of each group's best are tried on the other groups' chips.
+_SHARED = 12
+
+
+def run_plan(
+    model: str | Path,
+    data: str | Path,
+    *,
+    chips: Sequence[str],
+    budget: str,
+    out: str | Path,
+    calibration: str | Path | None = None,
+    objective: Objective = "latency",
+    max_variants: int | None = None,
+    schemes: Sequence[str] = SCHEMES,
+    confirm_data: str | Path | None = None,
+    share: float = 0.5,
+    shapes: Mapping[str, Sequence[int]] | None = None,
+    limit: int | None = None,
+    output: str | None = None,
+    jobs: int | None = None,
+    timeout: float = DEFAULT_TIMEOUT,
+    thorough: bool = False,
+    calibrate: bool = True,
+    progress: Callable[[Progress], None] | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Plan:
+    """Find for each chip the cheapest variant that holds ``budget`` and write the folder ``out``.
+
+    ``chips`` are names of the catalogue (their simulator confirms) or targets such as
+    ``adb:SERIAL``. ``share`` of the samples choose and the others confirm, or ``confirm_data``
+    does. Chips of equal numerics are searched together by the engine where a profile of theirs
+    comes with chipdrift and was seen to be near on this model, else on their own target. What
+    ``out`` already holds is not measured again. Raises ChipdriftError.
+    """
+    started = time.monotonic()
+    folder = Path(out)
+    asked = look_up(
+        model,
+        data,
+        chips=chips,
+        budget=budget,
+        out=folder,
+        objective=objective,
+        calibration=calibration,
+        schemes=schemes,
+        confirm=confirm_data,
+        share=share,
+        shapes=shapes,
+        limit=limit,
+        output=output,
+    )
+    with _search(folder, asked, objective, jobs, timeout, progress, tell) as (desk, pricer):
+        sides, runs = _audit(desk, pricer, asked)
+        groups = _groups(desk, sides, runs, thorough, calibrate)
+        for group in groups.values():
+            group.run()
+        _share_finds(desk, sides, groups)
+        found = Found(asked, tuple(sides), desk, pricer, groups)
+        found.alone = {s.chip.name: queue[0] for s in sides if (queue := found.queue(s))}
+        held = {s.chip.name: found.costs(s) for s in sides}
+        chosen = choose_variants(held, max_variants)
+        queues = {s.chip.name: _queue(found, s, chosen, max_variants) for s in sides}
+        single = found.best_single()
+    tell("confirming on data that was not used to choose")
+    with Judge(folder / "confirm", asked.confirming, jobs, timeout, progress) as judge:
+        confirmed = confirm(judge, asked.budget, sides, queues)
+        base = judge.baseline(judge.every)
+        found.baseline = evaluate(judge.metric, base)
+        found.metric = info(judge.metric, base)
+        for side in sides:
+            done = confirmed[side.chip.name]
+            if done.scheme is not None:
+                pricer.saw(done.scheme, side, done.figures.placement)
+        files = _copy_models(folder, judge, confirmed)
+    shown = {c.scheme.name: c.scheme for c in confirmed.values() if c.scheme is not None}
+    if single is not None:
+        shown.setdefault(single.name, single)
+    if shown:
+        run_matrix(
+            model,
+            asked.confirm_data,
+            schemes=[desk.recipes.place(scheme) for scheme in shown.values()],
+            targets=[side.target for side in sides],
+            out=folder / "confirm",
+            metric=asked.budget.metric,
+            calibration=calibration,
+            shapes=shapes,
+            output=output,
+            jobs=jobs,
+            timeout=timeout,
+            progress=progress,
+        )
+    plan = tell_plan(
+        found,
+        confirmed,
+        files,
+        max_variants=max_variants,
+        single=single,
+        chipdrift=metadata.version("chipdrift"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - started, 1),
+        host=host(),
+    )
+    _write(folder / PLAN_FILE, plan.model_dump_json(indent=1).encode())
+    return plan
+
+
+def read_plan(folder: str | Path) -> Plan:
+    """The plan that a folder holds; raises RunError where there is none, or a damaged one."""
+    file = Path(folder) / PLAN_FILE
+    if not file.is_file():
+        raise RunError(
+            f"Plan {folder}: no {PLAN_FILE} is there. Make one with chipdrift plan MODEL --data "
+            f"DATA --calibration CAL --chips ... --budget ... -o {folder}."
+        )
+    try:
+        return Plan.model_validate_json(file.read_bytes())
+    except (ValueError, OSError) as error:
+        raise RunError(
+            f"Plan {folder}: its {PLAN_FILE} cannot be read, or another version of chipdrift wrote "
+            "it. Run the same chipdrift plan command again; nothing is measured twice."
+        ) from error
+
+
+@contextmanager
+def _search(
+    folder: Path,
+    asked: Asked,
+    objective: Objective,
+    jobs: int | None,
+    timeout: float,
+    progress: Callable[[Progress], None] | None,
+    tell: Callable[[str], None],
+) -> Iterator[tuple[Desk, Pricer]]:
+    with Judge(folder / "search", asked.choosing, jobs, timeout, progress) as judge:
+        pricer = Pricer(judge, objective)
+        recipes = Recipes(folder / "schemes")
+        yield Desk(judge, recipes, asked.budget, pricer, tell), pricer
+
+
+def _audit(
+    desk: Desk, pricer: Pricer, asked: Asked
+) -> tuple[list[Side], dict[str, tuple[Scheme, ...]]]:
+    """Each chip's own target on a few samples: what runs, where, and whether the engine is near."""
+    few = few_of(asked.choosing.samples)[:_AUDIT]
+    schemes = asked.choosing.schemes
+    desk.tell(f"trying {len(schemes)} schemes on {len(asked.sides)} chips, {len(few)} samples each")
+    pairs = [(scheme, side.target) for side in asked.sides for scheme in schemes]
+    answered = dict(
+        zip(
+            [(side.chip.name, scheme.name) for side in asked.sides for scheme in schemes],
+            desk.judge.measure(pairs, few),
+            strict=True,
+        )
+    )
+    sides, runs = [], {}
+    for side in asked.sides:
+        ran = [s for s in schemes if answered[side.chip.name, s.name].error is None]
+        for scheme in ran:
+            pricer.saw(scheme, side, answered[side.chip.name, scheme.name].placement)
+        runs[side.chip.name] = tuple(ran)
+        sides.append(_near(desk, side, [s for s in ran if s.kind == "qdq"], few))
+    return _tuned(desk, asked, sides, runs), runs
+
+
+def _tuned(
+    desk: Desk, asked: Asked, sides: Sequence[Side], runs: Mapping[str, tuple[Scheme, ...]]
+) -> list[Side]:
+    """Every chip with the runtime's option that helps the first of its group."""
+    desk.tell("trying the runtimes' options")
+    samples = asked.choosing.samples
+    few, hold = few_of(samples), held_of(samples)
+    tried = ("w8a8_pc", "w8a8", "fp16")
+    given: dict[str, dict[str, str]] = {}
+    for side in sides:
+        if side.chip.group not in given:
+            schemes = [s for s in runs[side.chip.name] if s.name in tried][-2:]
+            given[side.chip.group] = try_options(desk, side, schemes, few, hold)
+    return [tuned_side(side, given[side.chip.group]) for side in sides]
+
+
+def _near(desk: Desk, side: Side, schemes: Sequence[Scheme], few: Sequence[int]) -> Side:
+    """The side as it is where the engine answers nearly as its target, else searched on that."""
+    if side.searcher.name == side.target.name or not schemes:
+        return side
+    desk.judge.measure([(scheme, side.searcher) for scheme in schemes], few)
+    base = desk.judge.baseline(few)
+    worst: tuple[float, str] | None = None
+    for scheme in schemes:
+        engine = desk.judge.outputs(scheme, side.searcher, few)
+        real = desk.judge.outputs(scheme, side.target, few)
+        if engine is None or real is None:
+            worst = (float("-inf"), scheme.name)
+            break
+        apart, noise = sqnr_db(engine, real), sqnr_db(real, base)
+        if apart is None or noise is None:
+            continue  # the same bits, or no noise to hide a difference in
+        worst = min(filter(None, (worst, (apart - noise, scheme.name))))
+    if worst is None or worst[0] >= _NEAR_DB:
+        return side
+    return search_on_target(
+        side,
+        f"the target itself: under {worst[1]} the engine's difference from it is not "
+        f"{_NEAR_DB:g} dB below the quantization noise on this model",
+    )
+
+
+def _groups(
+    desk: Desk,
+    sides: Sequence[Side],
+    runs: Mapping[str, tuple[Scheme, ...]],
+    thorough: bool,
+    calibrate: bool,
+) -> dict[str, GroupSearch]:
+    """One search for each group of chips, on its first."""
+    found: dict[str, GroupSearch] = {}
+    for side in sides:
+        if side.chip.group not in found:
+            found[side.chip.group] = GroupSearch(desk, side, runs[side.chip.name], thorough)
+    return found
+
+
+def _share_finds(desk: Desk, sides: Sequence[Side], groups: Mapping[str, GroupSearch]) -> None:
+    """Try each group's best on the others: a variant that serves both need not be shipped twice."""
+    finds: dict[str, Scheme] = {}
+    for group in groups.values():
+        held = [n for n, figures in group.scores.items() if desk.holds(figures)]
+        ranked = sorted(held, key=lambda n: desk.cost(desk.entries[n].scheme, group.side))
+        finds.update({name: desk.entries[name].scheme for name in ranked[:_SHARED]})
+    for group in groups.values():
+        runnable = {scheme.name for scheme in group.runs}
+        group.score_on(
+            [scheme for name, scheme in finds.items() if scheme.kind == "qdq" or name in runnable]
+        )
+
+
+def _queue(
+    found: Found, side: Side, chosen: Mapping[str, str | None], most: int | None
+) -> list[Scheme]:
+    """A chip's candidates for confirmation: its choice, then dearer ones that are nearer float."""
+    name = chosen[side.chip.name]
+    queue = found.queue(side)
+    if most is not None:
+        allowed = {other for other in chosen.values() if other is not None}
+        queue = [scheme for scheme in queue if scheme.name in allowed]
+    first = [scheme for scheme in queue if scheme.name == name]
+    return first + [scheme for scheme in queue if scheme.name != name]
+
+
+def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed]) -> dict[str, Path]:
+    """The model files of all variants, and of the safe one, under the plan's ``models``."""
+    schemes = [c.scheme for c in confirmed.values() if c.scheme is not None]
+    files: dict[str, Path] = {}
+    for scheme in (*schemes, judge.request.baseline):
+        if scheme.name in files:
+            continue
+        place = folder / "models" / f"{scheme.name}.onnx"
+        _write(place, judge.file(scheme).read_bytes())
+        files[scheme.name] = place
+    return files
+
+
+def _write(file: Path, data: bytes) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f".{file.name}.part")
+        partial.write_bytes(data)
+        partial.replace(file)
+    except OSError as error:
+        raise RunError(f"{file}: cannot be written ({error.strerror}). Give another -o.") from error

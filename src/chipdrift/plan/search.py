@@ -1,0 +1,158 @@
+"""The search for one group of chips: simple schemes, calibration, mixed precision, hybrids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from chipdrift.data import Samples
+from chipdrift.plan.desk import Desk, Entry
+from chipdrift.plan.judge import Figures
+from chipdrift.plan.mixed import MixedSearch
+from chipdrift.plan.records import How
+from chipdrift.plan.sides import Side
+from chipdrift.schemes import Scheme
+from chipdrift.targets import Target
+
+# Samples that rank layers: an SQNR settles with far fewer than an accuracy needs.
+FEW = 48
+_BASES = ("w8a8_pc", "w8a8")
+_WIDE = ("w8a16_pc", "w8a16")
+
+Calibrate = Callable[[Side, Scheme], Entry | None]
+
+
+@dataclass(eq=False)
+class GroupSearch:
+    """One group, searched on ``side``, its first chip.
+
+    ``runs`` are the schemes that this group's chips run at all. ``scores`` has the figures of every
+    candidate on all the choosing samples, by its scheme.
+    """
+
+    desk: Desk
+    side: Side
+    runs: Sequence[Scheme]
+    thorough: bool = False
+    calibrate: Calibrate | None = None
+    scores: dict[str, Figures] = field(default_factory=dict)
+
+    def run(self) -> None:
+        """Search in the order of cost; ``scores`` says what was found."""
+        self._simple()
+        if self._enough():
+            return
+        base = self._best(_BASES)
+        if base is None:
+            return
+        if self.calibrate is not None:
+            self.desk.tell(f"{self._who}: calibrating {base.name} on {self.side.searcher.name}")
+            entry = self.calibrate(self.side, base)
+            if entry is not None:
+                base = self.desk.add(entry)
+                self._score([base])
+                if self._enough():
+                    return
+        if not self._climb(base, "uint16"):
+            wide = self._best(_WIDE)
+            base = wide if wide is not None else base
+        self._float_layers(base)
+
+    def score_on(self, schemes: Sequence[Scheme]) -> None:
+        """Candidates that other groups found."""
+        self._score([scheme for scheme in schemes if scheme.name not in self.scores])
+
+    def target_for(self, scheme: Scheme) -> Target:
+        """Who answers for a scheme: no engine stands for a chip's own float arithmetic."""
+        return self.side.searcher if scheme.kind == "qdq" else self.side.target
+
+    @property
+    def _who(self) -> str:
+        return self.side.chip.name
+
+    def _simple(self) -> None:
+        self.desk.tell(f"{self._who}: {', '.join(s.name for s in self.runs)}")
+        for scheme in self.runs:
+            words = (scheme.description or scheme.name).rstrip(".")
+            how: How = "float" if scheme.kind == "float16" else "scheme"
+            self.desk.add(Entry(scheme, how, words))
+        self._score(self.runs)
+
+    def _score(self, schemes: Sequence[Scheme]) -> None:
+        pairs = [(scheme, self.target_for(scheme)) for scheme in schemes]
+        for scheme, figures in zip(schemes, self.desk.judge.measure(pairs), strict=True):
+            self.scores[scheme.name] = figures
+
+    def _enough(self) -> bool:
+        """Whether nothing that may still be tried could be cheaper than what holds already."""
+        if self.thorough:
+            return False
+        held = [self._cost(name) for name, f in self.scores.items() if self.desk.holds(f)]
+        plain = [self._cost(name) for name in _BASES if name in self.scores]
+        return bool(held and plain) and min(held) <= min(plain)
+
+    def _best(self, names: Sequence[str]) -> Scheme | None:
+        there = [
+            (figures.sqnr_db, name)
+            for name in names
+            if (figures := self.scores.get(name)) is not None and figures.sqnr_db is not None
+        ]
+        return self.desk.entries[max(there)[1]].scheme if there else None
+
+    def _climb(self, base: Scheme, to: str) -> bool:
+        """Raise layers of ``base``; whether that holds the budget."""
+        few = few_of(self.desk.judge.request.samples)
+        search = MixedSearch(self.desk, self.side, base, few)
+        self.desk.tell(f"{self._who}: which layers of {base.name} matter, raised to {to}")
+        found = search.climb(to)
+        for entry, figures in search.trail:
+            self.scores[entry.scheme.name] = figures
+        return found is not None
+
+    def _float_layers(self, base: Scheme) -> None:
+        kinds = ["float16"] if self.side.chip.fp16 else []
+        for to in (*kinds, "float32"):
+            self._climb(base, to)
+
+    def _cost(self, name: str) -> float:
+        return self.desk.cost(self.desk.entries[name].scheme, self.side)
+
+
+def few_of(samples: Samples) -> tuple[int, ...]:
+    """The samples that rank layers, drawn by their hashes: a file is often sorted by class."""
+    drawn = _drawn(samples)
+    return tuple(sorted(drawn[: min(FEW, len(drawn) // 2)]))
+
+
+def held_of(samples: Samples) -> tuple[int, ...]:
+    """As many others, as far as there are: what was found on the few is checked on them."""
+    drawn = _drawn(samples)
+    few = min(FEW, len(drawn) // 2)
+    return tuple(sorted(drawn[few : few + FEW]))
+
+
+def _drawn(samples: Samples) -> list[int]:
+    return sorted(
+        range(len(samples)),
+        key=lambda i: hashlib.sha256(f"few|{samples.keys[i]}".encode()).hexdigest(),
+    )
+
+
+def frontier(costs: dict[str, float], scores: dict[str, Figures]) -> list[str]:
+    """The candidates that none beats in both cost and accuracy, cheapest first.
+
+    Accuracy is the loss, then the SQNR: many candidates tie on the few answers that change.
+    """
+    there = [
+        (costs[name], figures.loss.value, -(figures.sqnr_db or 0.0), name)
+        for name, figures in scores.items()
+        if figures.loss is not None and costs[name] != float("inf")
+    ]
+    found: list[str] = []
+    best: tuple[float, float] | None = None
+    for _, loss, noise, name in sorted(there):
+        if best is None or (loss, noise) < best:
+            found.append(name)
+            best = (loss, noise)
+    return found

@@ -1,0 +1,107 @@
+"""Which target stands for a chip, who answers while the search goes on, and who is searched with
+whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from chipdrift.chips import Chip, get_chip
+from chipdrift.errors import ChipdriftError
+from chipdrift.plan.records import PlanChip
+from chipdrift.targets import Target, get_target
+from chipdrift.targets.tuned import bare
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """A chip to plan for: ``target`` confirms, ``searcher`` answers while the search goes on."""
+
+    chip: PlanChip
+    target: Target
+    searcher: Target
+    silicon: Chip | None
+
+
+def resolve_sides(names: Sequence[str]) -> list[Side]:
+    """Chips of the catalogue by name (their simulator confirms), or targets (``adb:SERIAL``).
+
+    Raises ChipdriftError for an unknown name, a chip that cannot be simulated, and one named twice.
+    """
+    if not names:
+        raise ChipdriftError("No chip is named. Give --chips sm8450,sm8550, say.")
+    sides: list[Side] = []
+    for name in names:
+        side = _side(name)
+        twin = next((s for s in sides if s.target.name == side.target.name), None)
+        if twin is not None:
+            raise ChipdriftError(
+                f"--chips: {twin.chip.name} and {name} are the same target ({side.target.name}). "
+                "Leave one out."
+            )
+        sides.append(side)
+    return sides
+
+
+def search_on_target(side: Side, why: str) -> Side:
+    """The same chip, searched on its own target because no engine stands for it."""
+    chip = side.chip.model_copy(
+        update={"searcher": side.target.name, "why": why, "group": _group(side.target, side.target)}
+    )
+    return replace(side, chip=chip, searcher=side.target)
+
+
+def _side(name: str) -> Side:
+    if ":" in name:
+        target = get_target(name)
+        silicon = _chip_of(target)
+    else:
+        silicon = get_chip(name)
+        try:
+            target = get_target(f"htp:{silicon.soc.lower()}")
+        except ChipdriftError as error:
+            raise ChipdriftError(
+                f"Chip {name}: no simulator can stand in for it here. {error} Name a target in its "
+                "place: a phone (adb:SERIAL), or a profile (sim:FILE.toml)."
+            ) from error
+    searcher, why = target, "the target itself: no profile of its numerics comes with chipdrift"
+    if target.runtime == get_target("sim:ort-mlas").runtime:
+        why = "the target is the engine itself"
+    elif target.profile:
+        searcher = get_target(f"sim:{target.profile}")
+        why = "the engine, under the profile probed from this target"
+    fp16 = silicon.fp16 if silicon is not None else None
+    chip = PlanChip(
+        name=name,
+        words=target.description,
+        target=target.name,
+        evidence=target.evidence,
+        searcher=searcher.name,
+        why=why,
+        group=_group(target, searcher) + f"|fp16={fp16}",
+        fp16=fp16,
+        soc=silicon.soc if silicon is not None else None,
+        soc_model=silicon.soc_model if silicon is not None else None,
+        ro_soc_models=_android_names(silicon),
+    )
+    return Side(chip, target, searcher, silicon)
+
+
+def _group(target: Target, searcher: Target) -> str:
+    refused = ",".join(sorted(target.refuses))
+    return f"{searcher.name}|refuses={refused}|cautions={','.join(sorted(target.cautions))}"
+
+
+def _chip_of(target: Target) -> Chip | None:
+    soc = bare(target.name).partition(":")[2]
+    if target.name.startswith("htp:"):
+        return get_chip(soc)
+    return None
+
+
+def _android_names(chip: Chip | None) -> tuple[str, ...]:
+    """What ``ro.soc.model`` says on phones with this chip."""
+    if chip is None:
+        return ()
+    return tuple(dict.fromkeys(filter(None, (chip.ro_soc_model, chip.soc))))

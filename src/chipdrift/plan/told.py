@@ -1,0 +1,239 @@
+"""What a search found, as a plan: choices with their reasons, candidates, figures, sentences."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from chipdrift.plan.ask import Asked
+from chipdrift.plan.confirm import Confirmed
+from chipdrift.plan.desk import Desk
+from chipdrift.plan.pricing import Pricer
+from chipdrift.plan.records import Candidate, Choice, Cost, Plan, Score, Variant
+from chipdrift.plan.search import GroupSearch, frontier
+from chipdrift.plan.sides import Side
+from chipdrift.plan.wording import cap_words, plan_words, why
+from chipdrift.records import Host, MetricInfo, MetricResult
+from chipdrift.schemes import Scheme
+
+# Where no candidate holds the budget, so many of the nearest are asked to confirm.
+_NEAREST = 2
+
+
+@dataclass(eq=False)
+class Found:
+    """All that the search knows when it ends; ``alone`` is each chip's choice without a cap."""
+
+    asked: Asked
+    sides: tuple[Side, ...]
+    desk: Desk
+    pricer: Pricer
+    groups: Mapping[str, GroupSearch]
+    alone: dict[str, Scheme] = field(default_factory=dict)
+    baseline: MetricResult | None = None
+    metric: MetricInfo | None = None
+
+    def group(self, side: Side) -> GroupSearch:
+        """The search that the chip belongs to."""
+        return self.groups[side.chip.group]
+
+    def costs(self, side: Side) -> dict[str, float]:
+        """What holds the budget on the choosing samples, and what it costs this chip."""
+        scores = self.group(side).scores
+        return {name: self._cost(name, side) for name, f in scores.items() if self.desk.holds(f)}
+
+    def queue(self, side: Side) -> list[Scheme]:
+        """The chip's candidates in the order in which they are to be confirmed.
+
+        Behind the cheapest come dearer ones, each nearer to the float model than the one before:
+        what is no nearer would miss for the same reason. Where none holds, the nearest.
+        """
+        scores = self.group(side).scores
+        held = self.costs(side)
+        if not held:
+            there = [name for name, figures in scores.items() if figures.loss is not None]
+            ranked = sorted(there, key=lambda n: (self.desk.excess(scores[n]), self._cost(n, side)))
+            return [self.desk.entries[name].scheme for name in ranked[:_NEAREST]]
+        queue: list[Scheme] = []
+        nearest = float("-inf")
+        for name in sorted(held, key=lambda n: (held[n], -(scores[n].sqnr_db or 0.0), n)):
+            noise = scores[name].sqnr_db or 0.0
+            if not queue or noise > nearest:
+                queue.append(self.desk.entries[name].scheme)
+                nearest = noise
+        return queue
+
+    def best_single(self) -> Scheme | None:
+        """The cheapest simple scheme that holds the budget on every chip; None where none does."""
+        held = [self.costs(side) for side in self.sides]
+        simple = [s for s in self.asked.choosing.schemes if all(s.name in some for some in held)]
+
+        def rank(scheme: Scheme) -> tuple[float, float]:
+            noise = [self.group(side).scores[scheme.name].sqnr_db for side in self.sides]
+            return sum(some[scheme.name] for some in held), -sum(db or 0.0 for db in noise)
+
+        return min(simple, key=rank, default=None)
+
+    def _cost(self, name: str, side: Side) -> float:
+        return self.desk.cost(self.desk.entries[name].scheme, side)
+
+
+def tell_plan(
+    found: Found,
+    confirmed: Mapping[str, Confirmed],
+    files: Mapping[str, Path],
+    *,
+    max_variants: int | None,
+    single: Scheme | None,
+    chipdrift: str,
+    created: str,
+    seconds: float,
+    host: Host,
+) -> Plan:
+    """The plan's record."""
+    asked, judge = found.asked, found.desk.judge
+    assert found.metric is not None
+    choices = tuple(_choice(found, side, confirmed[side.chip.name]) for side in found.sides)
+    variants = _variants(found, choices, files, judge.request.baseline)
+    saved = _saved(found, choices, single)
+    plan = Plan(
+        chipdrift=chipdrift,
+        created=created,
+        model=asked.choosing.model.info,
+        data=asked.confirming.samples.info(),
+        calibration=asked.choosing.calibration_info,
+        metric=found.metric,
+        baseline=found.baseline,
+        budget=asked.budget,
+        objective=asked.objective,
+        choosing=len(asked.choosing.samples),
+        confirming=len(asked.confirming.samples),
+        chips=tuple(side.chip for side in found.sides),
+        candidates=tuple(_candidates(found)),
+        scores=tuple(score for side in found.sides for score in _scores(found, side)),
+        sensitivity=tuple(found.desk.sensitivity),
+        tried=tuple(found.desk.tried),
+        choices=choices,
+        variants=variants,
+        safe=judge.request.baseline.name,
+        max_variants=max_variants,
+        single=single.name if single is not None else None,
+        saved=saved,
+        warnings=asked.warnings,
+        seconds=seconds,
+        host=host,
+    )
+    return plan.model_copy(update={"cap_words": cap_words(plan), "words": plan_words(plan)})
+
+
+def _choice(found: Found, side: Side, done: Confirmed) -> Choice:
+    scheme, figures = done.scheme, done.figures
+    alone = found.alone.get(side.chip.name)
+    return Choice(
+        chip=side.chip.name,
+        variant=scheme.name if scheme is not None else None,
+        standing=done.standing,
+        why=why(found.desk.budget, side.chip, found.desk.entries, done),
+        cost=_price(found, scheme, side),
+        metric=figures.metric,
+        loss=figures.loss,
+        agreement=figures.agreement,
+        samples=figures.samples,
+        looks=done.looks,
+        evidence=side.chip.evidence,
+        fallback=figures.fallback,
+        options=dict(side.target.options),
+        alone=alone.name if alone is not None else None,
+        alone_cost=_price(found, alone, side),
+    )
+
+
+def _price(found: Found, scheme: Scheme | None, side: Side) -> Cost | None:
+    return None if scheme is None else found.pricer(scheme, side)
+
+
+def _candidates(found: Found) -> Sequence[Candidate]:
+    judged = {name for group in found.groups.values() for name in group.scores}
+    made = []
+    for name, entry in found.desk.entries.items():
+        variant = found.desk.judge.variant(entry.scheme)
+        if name not in judged or variant.sha256 is None:
+            continue
+        borders = variant.mixed.borders if variant.mixed is not None else ()
+        made.append(
+            Candidate(
+                scheme=name,
+                how=entry.how,
+                words=entry.words,
+                sha256=entry.scheme.sha256,
+                model_sha256=variant.sha256,
+                size=found.desk.judge.file(entry.scheme).stat().st_size,
+                base=entry.base,
+                raised=entry.raised,
+                borders=len(borders),
+                cpu_borders=sum("float32" in border[1:] for border in borders),
+                techniques=entry.techniques,
+            )
+        )
+    return made
+
+
+def _scores(found: Found, side: Side) -> Sequence[Score]:
+    group = found.group(side)
+    costs = {name: found.desk.cost(found.desk.entries[name].scheme, side) for name in group.scores}
+    best = set(frontier(costs, group.scores))
+    made = []
+    for name, figures in group.scores.items():
+        scheme = found.desk.entries[name].scheme
+        target = group.target_for(scheme)
+        made.append(
+            Score(
+                chip=side.chip.name,
+                scheme=name,
+                target=target.name,
+                evidence=target.evidence,
+                samples=figures.samples,
+                cost=found.pricer(scheme, side),
+                metric=figures.metric,
+                loss=figures.loss,
+                sqnr_db=figures.sqnr_db,
+                fallback=len(found.pricer.left.get((name, side.chip.name), ())),
+                within=found.desk.holds(figures),
+                frontier=name in best,
+                error=figures.error,
+            )
+        )
+    return made
+
+
+def _variants(
+    found: Found, choices: Sequence[Choice], files: Mapping[str, Path], safe: Scheme
+) -> tuple[Variant, ...]:
+    made = []
+    for name, file in files.items():
+        data = file.read_bytes()
+        entry = found.desk.entries.get(name)
+        words = entry.words if entry is not None else "the float model on the CPU: the safe one"
+        made.append(
+            Variant(
+                name=name,
+                scheme=name,
+                file=f"models/{file.name}",
+                sha256=hashlib.sha256(data).hexdigest(),
+                size=len(data),
+                words=words,
+                chips=tuple(c.chip for c in choices if c.variant == name),
+            )
+        )
+    return tuple(made)
+
+
+def _saved(found: Found, choices: Sequence[Choice], single: Scheme | None) -> float | None:
+    """The share of the mean cost that is saved against the best single scheme."""
+    if single is None or any(c.standing in ("missed", "none") for c in choices):
+        return None
+    own = [c.cost.value for c in choices if c.cost is not None]
+    same = [found.desk.cost(single, side) for side in found.sides]
+    return 1 - sum(own) / sum(same) if len(own) == len(same) and sum(same) > 0 else None

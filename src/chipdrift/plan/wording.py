@@ -1,0 +1,137 @@
+"""A plan in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from chipdrift.counts import counted
+from chipdrift.plan.confirm import Confirmed
+from chipdrift.plan.desk import Entry
+from chipdrift.plan.records import Budget, Choice, Cost, Plan, PlanChip
+from chipdrift.records import Interval
+
+_RESTS = {
+    "device": "on the phone itself",
+    "reported": "by someone else's measurement",
+    "vendor-simulator": "on the vendor's simulator, which is not silicon",
+    "emulated-runtime": "on an emulated processor, which is not silicon",
+    "host-runtime": "on this host's runtime",
+    "prediction": "by our engine under a probed profile, which is a prediction",
+    "hypothesis": "by our engine under a hypothesis, which is no chip's property",
+}
+
+
+def amount(value: float, share: bool) -> str:
+    """A figure of the metric: points of a share, or as it is."""
+    return f"{100 * value:.2f}".rstrip("0").rstrip(".") if share else f"{value:.4g}"
+
+
+def change_words(loss: Interval, up: bool, share: bool) -> str:
+    """A loss as the metric's change, as a matrix shows it: ``-0.4 points (-1.2 to +0.3)``.
+
+    ``up`` says whether the metric's higher values are better.
+    """
+    sign = -1.0 if up else 1.0
+    unit = " points" if share else ""
+    value = f"{_signed(sign * loss.value, share)}{unit}"
+    if loss.low is None or loss.high is None:
+        return value
+    low, high = sorted((sign * loss.low, sign * loss.high))
+    return f"{value} ({_signed(low, share)} to {_signed(high, share)})"
+
+
+def _signed(value: float, share: bool) -> str:
+    text = amount(abs(value), share)
+    return text if text == "0" else f"{'-' if value < 0 else '+'}{text}"
+
+
+def cost_words(cost: Cost | None) -> str:
+    """``1.18 x w8a8 (model)``."""
+    if cost is None:
+        return "-"
+    if cost.unit == "bytes":
+        return f"{cost.value / 1024:,.0f} KiB"
+    if cost.unit == "ms":
+        return f"{cost.value:.3g} ms"
+    return f"{cost.value:.2f} x w8a8"
+
+
+def why(budget: Budget, chip: PlanChip, entries: Mapping[str, Entry], done: Confirmed) -> str:
+    """Why a chip gets what it gets, in a sentence or two."""
+    if done.scheme is None:
+        return f"Nothing that was tried runs on {chip.target}: {done.figures.error}."
+    entry = entries[done.scheme.name]
+    said = {
+        "confirmed": "the cheapest that holds the budget, and the interval's end holds it too",
+        "within": "the cheapest that holds the budget; the interval reaches beyond it, so more "
+        "samples are needed to show it",
+        "missed": "no candidate tried holds the budget; this one comes nearest",
+        "none": "",
+    }[done.standing]
+    text = f"{entry.words}: {said}; measured {_RESTS[chip.evidence]}."
+    if done.passed_over:
+        names = ", ".join(name for name, _ in done.passed_over)
+        text += (
+            f" Before it {names} held on the choosing samples and not on these; the interval is "
+            f"widened for the {done.looks} looks."
+        )
+    return text
+
+
+def plan_words(plan: Plan) -> tuple[str, ...]:
+    """The plan's main sentences, most important first."""
+    said = []
+    total = len(plan.choices)
+    good = [c for c in plan.choices if c.standing == "confirmed"]
+    near = [c for c in plan.choices if c.standing == "within"]
+    bad = [c for c in plan.choices if c.standing in ("missed", "none")]
+    said.append(
+        f"{len(good)} of {counted(total, 'chip')} hold {plan.budget.text} with the whole interval"
+        + (f", {len(near)} with the figure alone" if near else "")
+        + (f", {len(bad)} do not: {', '.join(c.chip for c in bad)}" if bad else "")
+        + f" ({plan.confirming} samples that were not used to choose)."
+    )
+    count = len({c.variant for c in plan.choices if c.variant is not None})
+    said.append(f"{counted(count, 'variant')} for {counted(total, 'chip')}, and the safe one.")
+    if plan.saved is not None and plan.single is not None:
+        if plan.saved > 0.0005:
+            said.append(
+                f"Against {plan.single}, the best single scheme for all chips, the mean cost falls "
+                f"by {100 * plan.saved:.0f} %{_basis(plan.choices)}."
+            )
+        else:
+            said.append(
+                f"{plan.single} holds the budget on every chip at the least cost that was found: "
+                "one scheme for all is as good."
+            )
+    elif plan.single is None and not bad:
+        said.append("No simple scheme holds the budget on all chips at once.")
+    if plan.cap_words:
+        said.append(plan.cap_words)
+    return tuple(said)
+
+
+def cap_words(plan: Plan) -> str | None:
+    """What a cap on the number of variants costs."""
+    if plan.max_variants is None:
+        return None
+    dearer = [
+        (choice.cost.value / choice.alone_cost.value - 1, choice.chip)
+        for choice in plan.choices
+        if choice.cost is not None and choice.alone_cost is not None and choice.alone_cost.value > 0
+    ]
+    count = len({c.variant for c in plan.choices if c.variant is not None})
+    lost = [(share, chip) for share, chip in dearer if share > 0.0005]
+    if not lost:
+        return f"At most {counted(plan.max_variants, 'variant')}: the cap costs no chip anything."
+    mean = sum(share for share, _ in dearer) / len(dearer)
+    worst, chip = max(lost)
+    return (
+        f"At most {counted(plan.max_variants, 'variant')} ({count} used): the cap costs "
+        f"{100 * mean:.0f} % on average and {100 * worst:.0f} % on {chip}, the most."
+    )
+
+
+def _basis(choices: tuple[Choice, ...]) -> str:
+    bases = {choice.cost.basis for choice in choices if choice.cost is not None}
+    return ", by the cost model" if "model" in bases else ""
