@@ -106,6 +106,7 @@ def build(path: Path, classes: int = 1000, size: int = 96) -> None:
 
 def prepare(folder: Path, samples: int) -> tuple[Path, Path, Path]:
     """Model, evaluation and calibration files in ``folder``."""
+    folder.mkdir(parents=True, exist_ok=True)
     model, data, calibration = (folder / n for n in ("model.onnx", "eval.npz", "cal.npz"))
     build(model)
     rng = np.random.default_rng(2)

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chipdrift.bundle import make_bundle
     from chipdrift.chips import find_chips
     from chipdrift.data import load_data
     from chipdrift.diagnose import run_diagnosis
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from chipdrift.logs import read_log
     from chipdrift.matrix import cell_outputs, estimate_matrix, read_matrix, run_matrix
     from chipdrift.phones import AdbServer, adb_at, kits_in
+    from chipdrift.plan import read_plan, run_plan
     from chipdrift.probe import run_probe
     from chipdrift.quantize import apply_scheme
     from chipdrift.records import Matrix
@@ -41,12 +43,15 @@ _HOMES = {
     "list_targets": "targets",
     "load_data": "data",
     "load_model": "graph",
+    "make_bundle": "bundle",
     "read_log": "logs",
     "read_matrix": "matrix",
+    "read_plan": "plan",
     "run_diagnosis": "diagnose",
     "run_gate": "gate",
     "run_import": "imports",
     "run_matrix": "matrix",
+    "run_plan": "plan",
     "run_probe": "probe",
     "run_regress": "regress",
     "AdbServer": "phones",
@@ -71,12 +76,15 @@ __all__ = [
     "list_targets",
     "load_data",
     "load_model",
+    "make_bundle",
     "read_log",
     "read_matrix",
+    "read_plan",
     "run_diagnosis",
     "run_gate",
     "run_import",
     "run_matrix",
+    "run_plan",
     "run_probe",
     "run_regress",
     "sdks_in",

@@ -16,16 +16,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Self
 
-from phone_server import PATIENCE, SCRIPTS, AdbServer, children, until
+from phone_server import PATIENCE, SCRIPTS, AdbServer, Closing, children, until
 from phone_state import BATTERY, PROPERTIES, THERMAL, PhoneState
 
 __all__ = ["AdbServer", "EmulatedPhone", "LockedPhone"]
 
 
-class EmulatedPhone(PhoneState):
+class EmulatedPhone(PhoneState, Closing):
     """One phone, on and plugged in, as a context manager.
 
     ``server``: its adb server, by default one of its own; several phones can share one.
@@ -64,17 +62,6 @@ class EmulatedPhone(PhoneState):
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Unplug it and switch it off; end its server if that is its own."""
@@ -166,7 +153,7 @@ class EmulatedPhone(PhoneState):
         return line
 
 
-class LockedPhone:
+class LockedPhone(Closing):
     """A phone whose screen has not allowed this computer: the server calls it unauthorized.
 
     It is no daemon but the refusal alone: Debian's adbd is built to ask for no key.
@@ -181,17 +168,6 @@ class LockedPhone:
         if not until(self._listed):
             self.close()
             raise RuntimeError("the locked phone does not answer")
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Unplug it."""

@@ -7,9 +7,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from phone_relay import Relay, ask_server
@@ -25,7 +25,21 @@ _PROGRAMS = ("adb", "unshare", "nsenter", "mount", "chroot")
 _FIRST_PORT = 16555
 
 
-class AdbServer:
+class Closing(ABC):
+    """A context manager that is closed at the end."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """End it."""
+
+
+class AdbServer(Closing):
     """A private adb server at 127.0.0.1, as a context manager; ``address`` is (host, port).
 
     A developer's own server at 5037 and phones on USB are out of its sight, and it of theirs.
@@ -66,17 +80,6 @@ class AdbServer:
         except BaseException:
             self.close()
             raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the server and every phone."""

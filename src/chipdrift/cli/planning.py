@@ -66,6 +66,10 @@ def plan(
         typer.Option("--confirm", help="Samples that confirm; all of --data chooses then."),
     ] = None,
     choose: Annotated[float, typer.Option("--choose", help="Share of --data that chooses.")] = 0.5,
+    times: Annotated[
+        Path | None,
+        typer.Option("--times", help="Milliseconds measured elsewhere: a CSV of chip, scheme, ms."),
+    ] = None,
     thorough: Annotated[
         bool,
         typer.Option("--thorough", help="Search on where the cheapest scheme already holds."),
@@ -124,6 +128,7 @@ def plan(
             output=output,
             jobs=jobs,
             timeout=timeout,
+            times=times,
             thorough=thorough,
             calibrate=calibrate,
             progress=progress,

@@ -17,6 +17,7 @@ from chipdrift.matrix.request import BASELINE_TARGET, Request, resolve
 from chipdrift.matrix.schedule import Job, Progress, Scheduler, usable_cores
 from chipdrift.matrix.sharing import audit_indices, same_outputs, share
 from chipdrift.matrix.variants import make_variant, tapped_file
+from chipdrift.quantize import Preparation
 from chipdrift.records import Matrix
 from chipdrift.store import Store
 from chipdrift.targets import Target, get_target
@@ -109,10 +110,16 @@ def plan(store: Store, request: Request) -> list[CellPlan]:
     targets = {target.name: target for target in request.targets}
     schemes = {scheme.name: scheme for scheme in (request.baseline, *request.schemes)}
     wanted = {scheme.name for scheme in request.schemes}
+    preparation = Preparation()
     cells = []
     for scheme in schemes.values():
         variant = make_variant(
-            store, request.model, scheme, request.calibration, request.calibration_info
+            store,
+            request.model,
+            scheme,
+            request.calibration,
+            request.calibration_info,
+            preparation,
         )
         for target in {reference.name: reference, **targets}.values():
             shown = scheme.name in wanted and target.name in targets

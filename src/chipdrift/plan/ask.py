@@ -10,10 +10,13 @@ from chipdrift.data import count_overlap, load_data, split_samples, take, write_
 from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.graph import is_quantized, load_model
 from chipdrift.matrix.request import BASELINE_TARGET, Request, resolve
+from chipdrift.matrix.run import claim
 from chipdrift.metrics import get_metric
 from chipdrift.plan.budget import default_metric, parse_budget
-from chipdrift.plan.records import Budget, Objective
+from chipdrift.plan.records import Budget, Cost, Objective
 from chipdrift.plan.sides import Side, resolve_sides
+from chipdrift.plan.times import read_times
+from chipdrift.store import Store
 
 SCHEMES = ("w8a8", "w8a8_pc", "w8a16", "w8a16_pc", "w4a16_pc", "fp16")
 # Fewer would leave nothing to tell apart on either part.
@@ -35,6 +38,7 @@ class Asked:
     choose_data: str
     confirm_data: str
     warnings: tuple[str, ...]
+    times: Mapping[tuple[str, str], Cost]
 
 
 def look_up(
@@ -52,6 +56,7 @@ def look_up(
     shapes: Mapping[str, Sequence[int]] | None = None,
     limit: int | None = None,
     output: str | None = None,
+    times: str | Path | None = None,
 ) -> Asked:
     """Resolve every name and part the data; raises ChipdriftError for the first that is wrong.
 
@@ -112,9 +117,16 @@ def look_up(
                 f"Data {data}: {len(part)} samples to {name} on are no evidence; at least {_LEAST} "
                 "are needed, some hundreds are sensible."
             )
+    timed = {}
+    if times is not None:
+        names = [side.chip.name for side in sides]
+        timed = read_times(times, names, [scheme.name for scheme in request.schemes])
+    for name in ("search", "confirm"):
+        with Store.open(out / name) as store:
+            claim(store, request)  # another model's plan keeps its parts
     if confirm is None:
-        write_part(Path(choose_data), str(data), samples, first)
-        write_part(Path(confirm_data), str(data), samples, rest)
+        write_part(Path(choose_data), str(data), samples, first, limit)
+        write_part(Path(confirm_data), str(data), samples, rest, limit)
     warnings = [w for w in request.warnings if not w.endswith("may be seen that is there")]
     if request.calibration is not None:
         shared = count_overlap(request.calibration, confirming)
@@ -127,7 +139,7 @@ def look_up(
         needed = _needed(asked.limit)
         if len(confirming) < needed:
             warnings.append(
-                f"{len(confirming)} samples confirm; a drop of {asked.text.split()[-1]} can be "
+                f"{len(confirming)} samples confirm; a drop of {100 * asked.limit:g}% can be "
                 f"told from none with about {needed} or more, even where no answer changes: most "
                 "figures will be within the budget and not shown to be"
             )
@@ -140,6 +152,7 @@ def look_up(
         choose_data=choose_data,
         confirm_data=confirm_data,
         warnings=tuple(warnings),
+        times=timed,
     )
 
 

@@ -14,7 +14,7 @@ _FORM = re.compile(
     r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>%|points?|pp)?\s*"
 )
 _EXAMPLES = '"top1 drop <= 1%", "spearman drop <= 0.01", "agreement >= 98%" or "drop <= 1%"'
-# Decimal limits and shares of samples are not exact in binary: 1 - 0.93 is over 0.07.
+# Decimal limits and shares of samples are not exact in binary: 1 - 0.94 is over 0.06.
 _ROUNDING = 1e-9
 
 
@@ -43,10 +43,12 @@ def parse_budget(text: str, default: str) -> tuple[Budget, Metric]:
             f"Budget {text!r}: {name} is against the float model already, which is perfect by it. "
             f'Say how much is needed: "{name} >= 98%", say.'
         )
-    if metric.kind == "proportion" and not 0 <= limit < 1 + (not drop):
+    if metric.kind == "proportion" and not (0 <= limit < 1 if wanted == "<=" else 0 < limit <= 1):
+        given = f"{found['number']}{found['unit'] or ''}"
+        hint = "" if found["unit"] or not 1 <= limit <= 100 else f" Did you mean {given}%?"
         raise ChipdriftError(
-            f"Budget {text!r}: {name} is a share, so the limit must lie from 0 to 100%; found "
-            f"{found['number']}{found['unit'] or ''}. Did you mean {found['number']}%?"
+            f"Budget {text!r}: {name} is a share, so the limit must lie between 0 and 100%; found "
+            f"{given}, which says nothing.{hint}"
         )
     return Budget(text=text.strip(), metric=name, kind="drop" if drop else "least", limit=limit), (
         metric
@@ -71,7 +73,7 @@ def standing(budget: Budget, metric: Metric, result: MetricResult, loss: Interva
     if budget.kind == "drop":
         worst_value, worst_loss = result.value, loss.high
         if worst_loss is None:
-            return "confirmed" if _same_everywhere(loss) else "within"
+            return "within"
     else:
         worst_loss = loss.value
         if worst_value is None:
@@ -89,7 +91,3 @@ def _excess(budget: Budget, metric: Metric, value: float, loss: float) -> float:
     if budget.kind == "drop":
         return loss - budget.limit
     return budget.limit - value if metric.higher_is_better else value - budget.limit
-
-
-def _same_everywhere(loss: Interval) -> bool:
-    return loss.low == loss.high == loss.value

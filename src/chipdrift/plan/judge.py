@@ -13,14 +13,14 @@ import numpy as np
 from chipdrift.data import take
 from chipdrift.errors import ModelError
 from chipdrift.matrix.answers import check_labels, load_outputs
-from chipdrift.matrix.cells import CellPlan, placement_of, plan_cell
+from chipdrift.matrix.cells import CellPlan, phone_run_of, placement_of, plan_cell
 from chipdrift.matrix.request import BASELINE_TARGET, Request
 from chipdrift.matrix.run import claim, run_cells
 from chipdrift.matrix.schedule import Progress, Scheduler, usable_cores
 from chipdrift.matrix.variants import Variant, make_variant
 from chipdrift.metrics import Metric, Outputs, answers_agree, compare, evaluate, sqnr_db
 from chipdrift.quantize import Preparation
-from chipdrift.records import Interval, MetricResult, Placement
+from chipdrift.records import Interval, MetricResult, PhoneRun, Placement
 from chipdrift.schemes import Scheme
 from chipdrift.store import Store
 from chipdrift.targets import Target, get_target
@@ -41,6 +41,7 @@ class Figures:
     agreement: Interval | None = None
     sqnr_db: float | None = None
     placement: Placement | None = None
+    phone: PhoneRun | None = None
     samples: int = 0
     error: str | None = None
 
@@ -63,7 +64,7 @@ class Judge:
     timeout: float
     progress: Callable[[Progress], None] | None = None
     asked: set[tuple[str, str]] = field(default_factory=set)
-    _preparation: Preparation = field(default_factory=Preparation)
+    preparation: Preparation = field(default_factory=Preparation)
     _variants: dict[str, Variant] = field(default_factory=dict)
     _cells: dict[tuple[str, str], CellPlan] = field(default_factory=dict)
     _bases: dict[tuple[int, ...], Outputs] = field(default_factory=dict)
@@ -116,7 +117,7 @@ class Judge:
                 scheme,
                 self.request.calibration,
                 self.request.calibration_info,
-                self._preparation,
+                self.preparation,
             )
             self._variants[scheme.name] = known
         return known
@@ -205,6 +206,7 @@ class Judge:
             agreement=answers_agree(self.metric.answers(outputs), self.metric.answers(base)),
             sqnr_db=NOISELESS_DB if noise is None else noise,
             placement=placement_of(self.store, cell),
+            phone=phone_run_of(self.store, cell),
             samples=len(indices),
         )
 

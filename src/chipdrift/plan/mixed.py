@@ -63,9 +63,9 @@ class MixedSearch:
 
     def ranked(self, to: str) -> list[tuple[Handle, float]]:
         """Every handle with the dB of SQNR that it brings if it alone is raised, best first."""
-        handles = self._handles(to)
-        schemes = [self._scheme([handle]) for handle in handles]
-        plain, *raised = self.desk.ask([self.base, *schemes], self.side.searcher, self.few)
+        handles = self.handles(to)
+        schemes = [self.scheme([handle]) for handle in handles]
+        plain, *raised = self.desk.ask([self.base, *schemes], self.side.ranker, self.few)
         found = []
         for handle, scheme, figures in zip(handles, schemes, raised, strict=True):
             if figures.sqnr_db is None or plain.sqnr_db is None:
@@ -75,7 +75,7 @@ class MixedSearch:
             mixed = self.desk.judge.variant(scheme).mixed
             self.desk.sensitivity.append(
                 Sensitivity(
-                    target=self.side.searcher.name,
+                    target=self.side.ranker.name,
                     nodes=tuple(sorted(handle.nodes)),
                     to=to,
                     gain_db=round(gain, 3),
@@ -114,12 +114,27 @@ class MixedSearch:
             rest = [other for other in kept if other is not handle]
             if rest and self._cost(rest) <= self._cost(kept) and self._holds(rest):
                 kept = rest
-        return self._filled(kept)
+        return self._filled(self._shrunk(kept))
+
+    def _shrunk(self, handles: list[Handle]) -> list[Handle]:
+        """With a part of a handle in its place where that does: what only a graph's input needs."""
+        kept = list(handles)
+        for handle in handles:
+            for part in self.handles(handle.to):
+                less = [part if other is handle else other for other in kept]
+                if (
+                    part.units < handle.units
+                    and self._cost(less) < self._cost(kept)
+                    and self._holds(less)
+                ):
+                    kept = less
+                    break
+        return kept
 
     def _filled(self, handles: list[Handle]) -> list[Handle]:
         """With what lies between two raised layers, where fewer borders make that cheaper."""
         kept = list(handles)
-        for handle in self._handles(handles[0].to):
+        for handle in self.handles(handles[0].to):
             units = frozenset().union(*(other.units for other in kept))
             if handle.units & units and not handle.units <= units:
                 more = [*kept, handle]
@@ -127,7 +142,8 @@ class MixedSearch:
                     kept = more
         return kept
 
-    def _handles(self, to: str) -> list[Handle]:
+    def handles(self, to: str) -> list[Handle]:
+        """All that can be raised, in the graph's order."""
         if to == "uint16":
             return list(_edges(self.units, self.edges, to))
         return [
@@ -135,7 +151,8 @@ class MixedSearch:
             for index, unit in enumerate(self.units)
         ]
 
-    def _scheme(self, handles: Sequence[Handle]) -> Scheme:
+    def scheme(self, handles: Sequence[Handle]) -> Scheme:
+        """The base with these raised, all to the first one's type."""
         nodes: frozenset[str] = frozenset().union(*(handle.nodes for handle in handles))
         units = frozenset().union(*(handle.units for handle in handles))
         to = handles[0].to
@@ -149,13 +166,13 @@ class MixedSearch:
         return scheme
 
     def _holds(self, handles: Sequence[Handle]) -> bool:
-        scheme = self._scheme(handles)
+        scheme = self.scheme(handles)
         figures = self.desk.ask([scheme], self.side.searcher)[0]
         self.trail.append((self.desk.entries[scheme.name], figures))
         return self.desk.holds(figures)
 
     def _cost(self, handles: Sequence[Handle]) -> float:
-        return self.desk.cost(self._scheme(handles), self.side)
+        return self.desk.cost(self.scheme(handles), self.side)
 
 
 def _edges(units: Sequence[Unit], edges: Iterable[Edge], to: str) -> Iterable[Handle]:

@@ -11,6 +11,7 @@ from chipdrift.plan.judge import Figures
 from chipdrift.plan.records import Tried
 from chipdrift.plan.sides import Side
 from chipdrift.schemes import Scheme
+from chipdrift.store import digest_arrays
 from chipdrift.targets import Target
 from chipdrift.targets.tuned import Option, alternatives, with_options
 
@@ -20,34 +21,60 @@ _LEAST_GAIN_DB, _MOST_LOSS_DB = 1.0, 0.1
 
 
 def try_options(
-    desk: Desk, side: Side, schemes: Sequence[Scheme], tune: Sequence[int], hold: Sequence[int]
+    desk: Desk,
+    side: Side,
+    schemes: Sequence[Scheme],
+    first: Sequence[int],
+    tune: Sequence[int],
+    hold: Sequence[int],
 ) -> dict[str, str]:
     """The option that helps on the side's target, {} where none does; all are told.
 
-    Each option alone, under each scheme, on the samples of ``tune``; the best is kept where it
-    helps on those of ``hold``, too.
+    Each option alone, under each scheme. One that leaves every bit of the ``first`` samples as it
+    is changes nothing; the others are measured on those of ``tune``, and the best is kept where it
+    helps on those of ``hold``, too. What the target's name sets already stays.
     """
-    known = options_of(side.target)
+    said = side.target.name
+    known = {n: o for n, o in options_of(side.target).items() if f"+{n}=" not in said}
     if not known or not schemes:
         return {}
-    tuned = {
-        (name, value): with_options(side.target, {name: value}, known)
-        for name, value in alternatives(known)
-    }
-    plain = desk.ask(schemes, side.target, tune)
-    found = {key: desk.ask(schemes, target, tune) for key, target in tuned.items()}
-    best = max(tuned, key=lambda key: _gain(plain, found[key]))
-    shown = {key: (plain, figures) for key, figures in found.items()}
+    plain = desk.ask(schemes, side.target, first)
+    changing: dict[tuple[str, str], Target] = {}
+    for key in alternatives(known):
+        target = with_options(side.target, dict([key]), known)
+        found = desk.ask(schemes, target, first)
+        if any(
+            f.error is not None or not _same(desk, s, side.target, target, first)
+            for s, f in zip(schemes, found, strict=True)
+        ):
+            changing[key] = target
+        else:
+            for pair in zip(schemes, plain, found, strict=True):
+                desk.tried.append(_told(key, side, *pair, False))
+    if not changing:
+        return {}
+    before = desk.ask(schemes, side.target, tune)
+    after = {key: desk.ask(schemes, target, tune) for key, target in changing.items()}
+    shown = {key: (before, figures) for key, figures in after.items()}
+    best = max(after, key=lambda key: _gain(before, after[key]))
     kept = False
-    if _gain(plain, found[best]) >= _LEAST_GAIN_DB:
-        before, after = (desk.ask(schemes, t, hold) for t in (side.target, tuned[best]))
-        kept = _gain(before, after) >= _LEAST_GAIN_DB
+    if _gain(before, after[best]) >= _LEAST_GAIN_DB:
+        held = [desk.ask(schemes, target, hold) for target in (side.target, changing[best])]
+        kept = _gain(*held) >= _LEAST_GAIN_DB
         if kept:
-            shown[best] = (before, after)
-    for key, pair in shown.items():
-        for scheme, one, other in zip(schemes, *pair, strict=True):
+            shown[best] = (held[0], held[1])
+    for key, both in shown.items():
+        for scheme, one, other in zip(schemes, *both, strict=True):
             desk.tried.append(_told(key, side, scheme, one, other, kept and key == best))
     return dict([best]) if kept else {}
+
+
+def _same(desk: Desk, scheme: Scheme, a: Target, b: Target, indices: Sequence[int]) -> bool:
+    """Whether two targets gave the same bits."""
+    one, other = (desk.judge.outputs(scheme, target, indices) for target in (a, b))
+    if one is None or other is None:
+        return one is other
+    return digest_arrays(one.arrays.values()) == digest_arrays(other.arrays.values())
 
 
 def options_of(target: Target) -> Mapping[str, Option]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,8 @@ from chipdrift.schemes import Layer, Scheme, get_scheme, scheme_toml
 
 _KINDS = {"uint16": "at16", "float16": "half", "float32": "cpu"}
 _LONGEST = 40
+# Of a digest: thousands of sets of the same base and counts must not share a name.
+_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,9 @@ class Raise:
     def table(self) -> Layer:
         """The ``[[layer]]`` table that says so."""
         key = "activations" if self.to == "uint16" else "kind"
-        return Layer.model_validate({"nodes": sorted(self.nodes), key: self.to})
+        # A table's nodes are globs, and a node may be called add[1].
+        names = [glob.escape(name) for name in sorted(self.nodes)]
+        return Layer.model_validate({"nodes": names, key: self.to})
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +47,7 @@ class Recipes:
         layers = (*base.layer, *(one.table() for one in raises))
         scheme = base.model_copy(update={"layer": layers, "description": words})
         counts = "+".join(f"{len(one.nodes)}{_KINDS[one.to]}" for one in raises)
-        digest = hashlib.sha256(scheme_toml(scheme, "").encode()).hexdigest()[:4]
+        digest = hashlib.sha256(scheme_toml(scheme, "").encode()).hexdigest()[:_DIGITS]
         return self.write(scheme, f"{base.name[:_LONGEST]}+{counts}-{digest}")
 
     def write(self, scheme: Scheme, name: str) -> Scheme:

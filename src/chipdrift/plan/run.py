@@ -16,6 +16,7 @@ from chipdrift.matrix.run import DEFAULT_TIMEOUT
 from chipdrift.matrix.schedule import Progress
 from chipdrift.metrics import evaluate, info, sqnr_db
 from chipdrift.plan.ask import SCHEMES, Asked, look_up
+from chipdrift.plan.calibrated import calibrated
 from chipdrift.plan.confirm import Confirmed, confirm
 from chipdrift.plan.cover import choose_variants
 from chipdrift.plan.desk import Desk
@@ -57,6 +58,7 @@ def run_plan(
     output: str | None = None,
     jobs: int | None = None,
     timeout: float = DEFAULT_TIMEOUT,
+    times: str | Path | None = None,
     thorough: bool = False,
     calibrate: bool = True,
     progress: Callable[[Progress], None] | None = None,
@@ -66,9 +68,10 @@ def run_plan(
 
     ``chips`` are names of the catalogue (their simulator confirms) or targets such as
     ``adb:SERIAL``. ``share`` of the samples choose and the others confirm, or ``confirm_data``
-    does. Chips of equal numerics are searched together by the engine where a profile of theirs
-    comes with chipdrift and was seen to be near on this model, else on their own target. What
-    ``out`` already holds is not measured again. Raises ChipdriftError.
+    does. ``times`` is a CSV of milliseconds measured elsewhere (chip, scheme, ms). Chips of equal
+    numerics are searched together by the engine where a profile of theirs comes with chipdrift and
+    was seen to be near on this model, else on their own target. What ``out`` already holds is not
+    measured again. Raises ChipdriftError.
     """
     started = time.monotonic()
     folder = Path(out)
@@ -86,6 +89,7 @@ def run_plan(
         shapes=shapes,
         limit=limit,
         output=output,
+        times=times,
     )
     with _search(folder, asked, objective, jobs, timeout, progress, tell) as (desk, pricer):
         sides, runs = _audit(desk, pricer, asked)
@@ -94,10 +98,10 @@ def run_plan(
             group.run()
         _share_finds(desk, sides, groups)
         found = Found(asked, tuple(sides), desk, pricer, groups)
-        found.alone = {s.chip.name: queue[0] for s in sides if (queue := found.queue(s))}
-        held = {s.chip.name: found.costs(s) for s in sides}
-        chosen = choose_variants(held, max_variants)
-        queues = {s.chip.name: _queue(found, s, chosen, max_variants) for s in sides}
+        found.alone = _chosen(found, sides, None)
+        allowed = _allowed(found, max_variants)
+        first = found.alone if allowed is None else {}
+        queues = {s.chip.name: found.queue(s, allowed, first.get(s.chip.name)) for s in sides}
         single = found.best_single()
     tell("confirming on data that was not used to choose")
     with Judge(folder / "confirm", asked.confirming, jobs, timeout, progress) as judge:
@@ -108,7 +112,7 @@ def run_plan(
         for side in sides:
             done = confirmed[side.chip.name]
             if done.scheme is not None:
-                pricer.saw(done.scheme, side, done.figures.placement)
+                pricer.saw(done.scheme, side, done.figures)
         files = _copy_models(folder, judge, confirmed)
     shown = {c.scheme.name: c.scheme for c in confirmed.values() if c.scheme is not None}
     if single is not None:
@@ -171,7 +175,8 @@ def _search(
     tell: Callable[[str], None],
 ) -> Iterator[tuple[Desk, Pricer]]:
     with Judge(folder / "search", asked.choosing, jobs, timeout, progress) as judge:
-        pricer = Pricer(judge, objective)
+        pricer = Pricer(judge, objective, {s.name: s for s in asked.choosing.schemes})
+        pricer.timed.update(asked.times)
         recipes = Recipes(folder / "schemes")
         yield Desk(judge, recipes, asked.budget, pricer, tell), pricer
 
@@ -195,7 +200,7 @@ def _audit(
     for side in asked.sides:
         ran = [s for s in schemes if answered[side.chip.name, s.name].error is None]
         for scheme in ran:
-            pricer.saw(scheme, side, answered[side.chip.name, scheme.name].placement)
+            pricer.saw(scheme, side, answered[side.chip.name, scheme.name])
         runs[side.chip.name] = tuple(ran)
         sides.append(_near(desk, side, [s for s in ran if s.kind == "qdq"], few))
     return _tuned(desk, asked, sides, runs), runs
@@ -208,12 +213,12 @@ def _tuned(
     desk.tell("trying the runtimes' options")
     samples = asked.choosing.samples
     few, hold = few_of(samples), held_of(samples)
-    tried = ("w8a8_pc", "w8a8", "fp16")
+    tried = ("w8a8_pc", "w8a8")
     given: dict[str, dict[str, str]] = {}
     for side in sides:
         if side.chip.group not in given:
-            schemes = [s for s in runs[side.chip.name] if s.name in tried][-2:]
-            given[side.chip.group] = try_options(desk, side, schemes, few, hold)
+            schemes = [s for s in runs[side.chip.name] if s.name in tried][-1:]
+            given[side.chip.group] = try_options(desk, side, schemes, few[:_AUDIT], few, hold)
     return [tuned_side(side, given[side.chip.group]) for side in sides]
 
 
@@ -254,7 +259,8 @@ def _groups(
     found: dict[str, GroupSearch] = {}
     for side in sides:
         if side.chip.group not in found:
-            found[side.chip.group] = GroupSearch(desk, side, runs[side.chip.name], thorough)
+            made = calibrated if calibrate else None
+            found[side.chip.group] = GroupSearch(desk, side, runs[side.chip.name], thorough, made)
     return found
 
 
@@ -272,17 +278,26 @@ def _share_finds(desk: Desk, sides: Sequence[Side], groups: Mapping[str, GroupSe
         )
 
 
-def _queue(
-    found: Found, side: Side, chosen: Mapping[str, str | None], most: int | None
-) -> list[Scheme]:
-    """A chip's candidates for confirmation: its choice, then dearer ones that are nearer float."""
-    name = chosen[side.chip.name]
-    queue = found.queue(side)
-    if most is not None:
-        allowed = {other for other in chosen.values() if other is not None}
-        queue = [scheme for scheme in queue if scheme.name in allowed]
-    first = [scheme for scheme in queue if scheme.name == name]
-    return first + [scheme for scheme in queue if scheme.name != name]
+def _allowed(found: Found, most: int | None) -> set[str] | None:
+    """The ``most`` candidates that are shipped; None without a cap.
+
+    Those that hold the budget come first; what is left of the cap is for chips on which none does.
+    """
+    if most is None:
+        return None
+    chosen = {name for name in _chosen(found, found.sides, most).values() if name is not None}
+    if len(chosen) < most:
+        rest = [side for side in found.sides if not found.costs(side)]
+        away = {side.chip.name: found.distances(side) for side in rest}
+        nearest = choose_variants(away, most - len(chosen))
+        chosen |= {name for name in nearest.values() if name is not None}
+    return chosen
+
+
+def _chosen(found: Found, sides: Sequence[Side], most: int | None) -> dict[str, str | None]:
+    """Each chip's candidate among those that hold the budget."""
+    held = {side.chip.name: found.costs(side) for side in sides}
+    return choose_variants(held, most, {side.chip.name: found.nearness(side) for side in sides})
 
 
 def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed]) -> dict[str, Path]:

@@ -20,7 +20,7 @@ FEW = 48
 _BASES = ("w8a8_pc", "w8a8")
 _WIDE = ("w8a16_pc", "w8a16")
 
-Calibrate = Callable[[Side, Scheme], Entry | None]
+Calibrate = Callable[[Desk, Side, Scheme], Entry | None]
 
 
 @dataclass(eq=False)
@@ -47,17 +47,20 @@ class GroupSearch:
         if base is None:
             return
         if self.calibrate is not None:
-            self.desk.tell(f"{self._who}: calibrating {base.name} on {self.side.searcher.name}")
-            entry = self.calibrate(self.side, base)
+            self.desk.tell(f"{self._who}: calibrating {base.name} on {self.side.ranker.name}")
+            entry = self.calibrate(self.desk, self.side, base)
             if entry is not None:
-                base = self.desk.add(entry)
-                self._score([base])
+                made = self.desk.add(entry)
+                self._score([made])
                 if self._enough():
                     return
-        if not self._climb(base, "uint16"):
-            wide = self._best(_WIDE)
-            base = wide if wide is not None else base
-        self._float_layers(base)
+                base = self._best([base.name, made.name]) or base
+        kinds = ["float16"] if self.side.chip.fp16 else []
+        held = [self._climb(base, to) for to in ("uint16", *kinds, "float32")]
+        wide = self._best(_WIDE)
+        if not any(held) and wide is not None:
+            for to in (*kinds, "float32"):
+                self._climb(wide, to)
 
     def score_on(self, schemes: Sequence[Scheme]) -> None:
         """Candidates that other groups found."""
@@ -109,11 +112,6 @@ class GroupSearch:
         for entry, figures in search.trail:
             self.scores[entry.scheme.name] = figures
         return found is not None
-
-    def _float_layers(self, base: Scheme) -> None:
-        kinds = ["float16"] if self.side.chip.fp16 else []
-        for to in (*kinds, "float32"):
-            self._climb(base, to)
 
     def _cost(self, name: str) -> float:
         return self.desk.cost(self.desk.entries[name].scheme, self.side)

@@ -16,11 +16,16 @@ from chipdrift.targets.tuned import bare
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """A chip to plan for: ``target`` confirms, ``searcher`` answers while the search goes on."""
+    """A chip to plan for.
+
+    ``target`` confirms; ``searcher`` judges candidates while the search goes on; ``ranker`` says
+    which layers matter and is calibrated on: the engine, even where it is not near enough to judge.
+    """
 
     chip: PlanChip
     target: Target
     searcher: Target
+    ranker: Target
     silicon: Chip | None
 
 
@@ -47,7 +52,11 @@ def resolve_sides(names: Sequence[str]) -> list[Side]:
 def search_on_target(side: Side, why: str) -> Side:
     """The same chip, searched on its own target because no engine stands for it."""
     chip = side.chip.model_copy(
-        update={"searcher": side.target.name, "why": why, "group": _group(side.target, side.target)}
+        update={
+            "searcher": side.target.name,
+            "why": f"{why}; {side.ranker.name} ranks the layers",
+            "group": _group(side.target, side.target) + f"|fp16={side.chip.fp16}",
+        }
     )
     return replace(side, chip=chip, searcher=side.target)
 
@@ -65,12 +74,19 @@ def _side(name: str) -> Side:
                 f"Chip {name}: no simulator can stand in for it here. {error} Name a target in its "
                 "place: a phone (adb:SERIAL), or a profile (sim:FILE.toml)."
             ) from error
-    searcher, why = target, "the target itself: no profile of its numerics comes with chipdrift"
-    if target.runtime == get_target("sim:ort-mlas").runtime:
-        why = "the target is the engine itself"
+    engine = get_target(f"sim:{target.profile or 'ort-mlas'}")
+    searcher = target
+    if target.runtime == engine.runtime:
+        ranker, why = target, "the target is the engine itself"
     elif target.profile:
-        searcher = get_target(f"sim:{target.profile}")
+        searcher = ranker = engine
         why = "the engine, under the profile probed from this target"
+    else:
+        ranker = engine
+        why = (
+            "the target itself: no profile of its numerics comes with chipdrift; "
+            f"{engine.name} ranks the layers"
+        )
     fp16 = silicon.fp16 if silicon is not None else None
     chip = PlanChip(
         name=name,
@@ -85,7 +101,7 @@ def _side(name: str) -> Side:
         soc_model=silicon.soc_model if silicon is not None else None,
         ro_soc_models=_android_names(silicon),
     )
-    return Side(chip, target, searcher, silicon)
+    return Side(chip, target, searcher, ranker, silicon)
 
 
 def _group(target: Target, searcher: Target) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -31,7 +31,7 @@ class Found:
     desk: Desk
     pricer: Pricer
     groups: Mapping[str, GroupSearch]
-    alone: dict[str, Scheme] = field(default_factory=dict)
+    alone: Mapping[str, str | None] = field(default_factory=dict)
     baseline: MetricResult | None = None
     metric: MetricInfo | None = None
 
@@ -44,25 +44,36 @@ class Found:
         scores = self.group(side).scores
         return {name: self._cost(name, side) for name, f in scores.items() if self.desk.holds(f)}
 
-    def queue(self, side: Side) -> list[Scheme]:
+    def distances(self, side: Side) -> dict[str, float]:
+        """What has figures, and how far each is beyond the budget."""
+        scores = self.group(side).scores
+        return {name: self.desk.excess(f) for name, f in scores.items() if f.loss is not None}
+
+    def nearness(self, side: Side) -> dict[str, float]:
+        """The SQNR of every candidate against the float model."""
+        return {name: f.sqnr_db or 0.0 for name, f in self.group(side).scores.items()}
+
+    def queue(
+        self, side: Side, allowed: Container[str] | None = None, first: str | None = None
+    ) -> list[Scheme]:
         """The chip's candidates in the order in which they are to be confirmed.
 
-        Behind the cheapest come dearer ones, each nearer to the float model than the one before:
-        what is no nearer would miss for the same reason. Where none holds, the nearest.
+        Behind ``first``, or the cheapest, come dearer ones, each nearer to the float model than the
+        one before: what is no nearer would miss for the same reason. Where none holds, the nearest.
+        Only those that are ``allowed``, where that is given.
         """
-        scores = self.group(side).scores
-        held = self.costs(side)
+        held = {n: c for n, c in self.costs(side).items() if allowed is None or n in allowed}
         if not held:
-            there = [name for name, figures in scores.items() if figures.loss is not None]
-            ranked = sorted(there, key=lambda n: (self.desk.excess(scores[n]), self._cost(n, side)))
+            away = {n: d for n, d in self.distances(side).items() if not allowed or n in allowed}
+            ranked = sorted(away, key=lambda n: (away[n], self._cost(n, side)))
             return [self.desk.entries[name].scheme for name in ranked[:_NEAREST]]
         queue: list[Scheme] = []
         nearest = float("-inf")
-        for name in sorted(held, key=lambda n: (held[n], -(scores[n].sqnr_db or 0.0), n)):
-            noise = scores[name].sqnr_db or 0.0
-            if not queue or noise > nearest:
+        near = self.nearness(side)
+        for name in sorted(held, key=lambda n: (n != first, held[n], -near[n], n)):
+            if not queue or near[name] > nearest:
                 queue.append(self.desk.entries[name].scheme)
-                nearest = noise
+                nearest = near[name]
         return queue
 
     def best_single(self) -> Scheme | None:
@@ -130,7 +141,8 @@ def tell_plan(
 
 def _choice(found: Found, side: Side, done: Confirmed) -> Choice:
     scheme, figures = done.scheme, done.figures
-    alone = found.alone.get(side.chip.name)
+    name = found.alone.get(side.chip.name)
+    alone = found.desk.entries[name].scheme if name is not None else None
     return Choice(
         chip=side.chip.name,
         variant=scheme.name if scheme is not None else None,

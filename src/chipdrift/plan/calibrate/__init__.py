@@ -1,4 +1,4 @@
-"""Calibration on the target: ranges, weights and biases by what the target's own numerics answer."""
+"""Calibration on the target: ranges, weights and biases by what its own numerics answer."""
 
 from chipdrift.plan.calibrate.judge import Loss
 from chipdrift.plan.calibrate.oracle import Asked, Engine, Oracle, SilentError

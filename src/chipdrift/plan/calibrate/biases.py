@@ -46,14 +46,12 @@ def _corrected(state: State, reference: Reference, apart: Mapping[str, Apart]) -
         found = apart.get(product.end)
         if product.bias_key is None or found is None or found.mean.size != product.count:
             continue
-        zeros = np.zeros(product.count, np.float32)
-        held = state.arrays.get(
-            product.bias_key, product.bias if product.bias is not None else zeros
-        )
+        own = np.zeros(product.count, np.float32) if product.bias is None else product.bias
+        held = state.arrays.get(product.bias_key, own)
         deviation = np.sqrt(found.squared / max(found.count, 1))
         # The mean of so many values is this uncertain by chance alone.
         clear = np.abs(found.mean) > _CLEAR * deviation / np.sqrt(max(found.count, 1))
-        arrays[product.bias_key] = np.float32(held - np.where(clear, found.mean, 0.0))
+        arrays[product.bias_key] = np.asarray(held - np.where(clear, found.mean, 0.0), np.float32)
     return state.with_arrays(arrays)
 
 

@@ -73,9 +73,8 @@ def find_pairs(reference: Reference) -> list[Pair]:
 
 def equalized_arrays(pairs: Sequence[Pair]) -> dict[str, Array]:
     """New weights and biases by NODE#SLOT (float32)."""
-    weights = {
-        p.node: p.weight.astype(np.float64) for pair in pairs for p in (pair.first, pair.second)
-    }
+    products = {p.node: p for pair in pairs for p in (pair.first, pair.second)}
+    weights = {node: p.weight.astype(np.float64) for node, p in products.items()}
     biases = {
         pair.first.node: pair.first.bias.astype(np.float64)
         for pair in pairs
@@ -95,7 +94,6 @@ def equalized_arrays(pairs: Sequence[Pair]) -> dict[str, Array]:
             reach[one.node] = reach[one.node] / scale
         if moved < 1e-4:
             break
-    products = {p.node: p for pair in pairs for p in (pair.first, pair.second)}
     arrays = {f"{node}#1": value.astype(np.float32) for node, value in weights.items()}
     for node, bias in biases.items():
         key = products[node].bias_key
@@ -140,7 +138,7 @@ def _reach(product: Product, reference: Reference) -> Array:
     for array in reference.taps.get(product.output, ()):
         rows = np.moveaxis(np.asarray(array), product.channels, 0).reshape(product.count, -1)
         most = np.maximum(most, rows.max(axis=1))
-    return np.maximum(most, 0.0)
+    return np.asarray(np.maximum(most, 0.0))
 
 
 def _splits(product: Product) -> bool:

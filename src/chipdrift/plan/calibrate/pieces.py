@@ -61,7 +61,7 @@ class Quantized:
         """As ONNX quantizes: half to even, in float32."""
         info = np.iinfo(self.dtype)
         steps = np.rint(values / self.scale) + self.zero
-        return np.clip(steps, info.min, info.max).astype(self.dtype)
+        return np.asarray(np.clip(steps, info.min, info.max), self.dtype)
 
     def reals(self, integers: Array) -> Array:
         """The real numbers (float32) that the integers stand for."""

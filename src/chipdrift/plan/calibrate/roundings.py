@@ -199,13 +199,8 @@ def _rows(product: Product, values: Array, groups: int) -> list[Array]:
     # (N, C, places..., kernel...) to (N, places..., C, kernel...)
     order = (0, *range(2, 2 + rank), 1, *range(2 + rank, 2 + 2 * rank))
     moved = windows.transpose(order)
-    width = values.shape[1] // groups
-    return [
-        moved[..., g * width : (g + 1) * width, *([slice(None)] * rank)].reshape(
-            -1, width * int(np.prod(kernel))
-        )
-        for g in range(groups)
-    ]
+    moved = moved.reshape(-1, groups, values.shape[1] // groups * int(np.prod(kernel)))
+    return [moved[:, group] for group in range(groups)]
 
 
 def _pads(

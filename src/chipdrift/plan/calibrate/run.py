@@ -211,11 +211,8 @@ def _check(
         )
     unknown = [name for name in techniques if name not in _TECHNIQUES]
     if unknown or not techniques:
-        raise ChipdriftError(
-            f"Calibration knows no technique {unknown[0]!r}. "
-            if unknown
-            else f"No technique named. Techniques: {', '.join(_TECHNIQUES)}."
-        )
+        named = f"knows no technique {unknown[0]!r}" if unknown else "is given no technique"
+        raise ChipdriftError(f"Calibration {named}. Techniques: {', '.join(_TECHNIQUES)}.")
     if not tune or len(hold) < _FEWEST:
         raise DataError(
             f"Calibration on a target has {len(tune)} samples to tune on and {len(hold)} held back,"

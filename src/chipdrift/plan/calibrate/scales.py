@@ -10,7 +10,7 @@ import numpy as np
 from chipdrift.graph.program import parse_program
 from chipdrift.plan.calibrate.bench import Bench, Magnitudes, State
 from chipdrift.plan.calibrate.pieces import Apart, SideBySide
-from chipdrift.plan.calibrate.products import Product
+from chipdrift.plan.calibrate.products import Product, clamp_bounds
 from chipdrift.plan.calibrate.weights import Held, read_weights
 
 Array = np.ndarray[Any, Any]
@@ -74,6 +74,7 @@ def search_activation_ranges(bench: Bench, state: State) -> State:
     reference = bench.reference(state)
     side = SideBySide(bench.make(state), reference)
     spans = _spans(side)
+    bounds = {p.end: clamp_bounds(p, reference.program) for p in reference.products}
     owners = {q.real: q.owner for q in side.quantizers.values()}
     readers = _readers(side.links, owners, spans)
     power = {
@@ -87,7 +88,9 @@ def search_activation_ranges(bench: Bench, state: State) -> State:
         for factors in (_LOOSER, _CLOSER):
             idle = 0
             for factor in factors:
-                tried = state.with_ranges({o: _times(spans[o], factor) for o in group})
+                tried = state.with_ranges(
+                    {o: _times(spans[o], factor, bounds.get(o)) for o in group}
+                )
                 apart = SideBySide(bench.make(tried), reference).ask(bench)
                 idle += 1
                 for owner in group:
@@ -96,7 +99,9 @@ def search_activation_ranges(bench: Bench, state: State) -> State:
                         best[owner], chosen[owner], idle = found, factor, 0
                 if idle == _PATIENCE:
                     break
-    return state.with_ranges({o: _times(spans[o], factor) for o, factor in chosen.items()})
+    return state.with_ranges(
+        {o: _times(spans[o], factor, bounds.get(o)) for o, factor in chosen.items()}
+    )
 
 
 def measured_ranges(bench: Bench, state: State) -> dict[str, Span]:
@@ -153,14 +158,16 @@ def _cost(apart: Mapping[str, Apart], names: frozenset[str], power: Mapping[str,
     return sum(apart[n].total / max(power[n], 1e-30) for n in names if n in apart)
 
 
-def _times(span: Span, factor: float) -> Span:
-    return span[0] * factor, span[1] * factor
+def _times(span: Span, factor: float, bounds: Span | None) -> Span:
+    """A wider or closer range; no wider than what a clamp lets pass."""
+    low, high = bounds or (-np.inf, np.inf)
+    return float(max(span[0] * factor, low)), float(min(span[1] * factor, high))
 
 
 def _peaks(product: Product, held: Held) -> Array:
     """The largest magnitude of a weight, or of each of its channels."""
     rows = np.abs(product.columns(product.weight).astype(np.float64))
-    return np.maximum(rows.max(axis=1) if held.per_channel else rows.max(), _TINY)
+    return np.asarray(np.maximum(rows.max(axis=1) if held.per_channel else rows.max(), _TINY))
 
 
 def _current(held: Held) -> Array:
@@ -173,7 +180,7 @@ def _errors(apart: Apart, held: Held, product: Product) -> Array:
     if not held.per_channel:
         return np.asarray(apart.total)
     # A grouped ConvTranspose has one scale for a channel of every group.
-    return apart.squared.reshape(-1, product.weight.shape[product.axis]).sum(axis=0)
+    return np.asarray(apart.squared.reshape(-1, product.weight.shape[product.axis]).sum(axis=0))
 
 
 def _given(magnitudes: Array) -> Magnitudes:

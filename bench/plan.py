@@ -1,0 +1,108 @@
+"""What a plan costs: the sensitivity of layers on the engine and on the simulator, and the whole.
+
+``python bench/plan.py`` ranks the layers of a network of MobileNetV2's shape (53 convolutions at
+96x96, random weights) by raising one after the other, on the engine and then, for some of them, on
+the vendor's simulator in the same process: the same models, the same samples, one core each. With
+``--whole`` it then plans for six chips on 200 samples, by the command line. Absolute times on
+shared machines are noise; the ratio is what is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import network
+
+from chipdrift.matrix.request import resolve
+from chipdrift.plan.budget import parse_budget
+from chipdrift.plan.desk import Desk
+from chipdrift.plan.judge import Judge
+from chipdrift.plan.mixed import MixedSearch
+from chipdrift.plan.pricing import Pricer
+from chipdrift.plan.recipes import Recipes
+from chipdrift.plan.sides import resolve_sides
+from chipdrift.schemes import get_scheme
+
+SAMPLES = 24
+# Layers that the simulator is asked for: it takes minutes for all.
+LAYERS = 4
+CHIP = "sm8550"
+CHIPS = "sm8350,sm8450,sm8550,sm7550,sm8750,sm8850"
+
+
+def sensitivity(folder: Path) -> None:
+    """Seconds a layer on both, all models quantized before the clock runs."""
+    model, data, calibration = network.prepare(folder, SAMPLES)
+    request = resolve(
+        model,
+        data,
+        schemes=["w8a8_pc"],
+        targets=["ort:cpu"],
+        metric="agreement",
+        calibration=calibration,
+    )
+    side = resolve_sides([CHIP])[0]
+    with Judge(folder / "search", request, 1, 600.0) as judge:
+        desk = Desk(
+            judge,
+            Recipes(folder / "schemes"),
+            parse_budget("agreement >= 90%", "agreement")[0],
+            Pricer(judge, "latency"),
+            print,
+        )
+        few = tuple(range(SAMPLES))
+        search = MixedSearch(desk, side, get_scheme("w8a8_pc"), few)
+        handles = search.handles("uint16")
+        for handle in handles:
+            judge.variant(search.scheme([handle]))
+        judge.measure([(get_scheme("w8a8_pc"), side.searcher)], few)  # load the engine
+        judge.measure([(get_scheme("w8a8_pc"), side.target)], few[:1])  # and the simulator
+        some = handles[:: max(1, len(handles) // LAYERS)][:LAYERS]
+        for turn, kept in enumerate((some[::2], some[1::2]), 1):
+            seconds = []
+            for target in (side.searcher, side.target):
+                started = time.perf_counter()
+                judge.measure([(search.scheme([h]), target) for h in kept], few)
+                seconds.append((time.perf_counter() - started) / len(kept))
+            engine, simulator = seconds
+            print(
+                f"turn {turn}: one of {len(handles)} layers, {SAMPLES} samples: engine "
+                f"{engine:.2f} s, simulator {simulator:.1f} s; {simulator / engine:.0f} times as "
+                "fast as the simulator (at least 15)",
+                flush=True,
+            )
+
+
+def whole(folder: Path) -> None:
+    """The command a user types; the limit is 30 minutes on two cores."""
+    model, data, calibration = network.prepare(folder, 200)
+    words = ["plan", model, "--data", data, "--calibration", calibration, "--chips", CHIPS]
+    words += ["--budget", "sqnr >= 14", "-o", folder / "plan"]
+    started = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "chipdrift", *map(str, words)], capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - started
+    print(done.stdout)
+    if done.returncode not in (0, 1):
+        sys.exit(done.stderr)
+    print(f"a plan for six chips, 200 samples: {seconds / 60:.1f} min (at most 30)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--whole", action="store_true", help="plan for six chips, too")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="chipdrift-bench-") as name:
+        sensitivity(Path(name, "layers"))
+        if asked.whole:
+            whole(Path(name, "whole"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The selector in Python: ``chipdrift_bundle.py`` alone, without chipdrift."""

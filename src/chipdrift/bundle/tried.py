@@ -1,0 +1,61 @@
+"""A bundle opened by a selector before it is given away: what was measured must pass, alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from chipdrift.bundle.records import Manifest
+from chipdrift.bundle.selectors.python.chipdrift_bundle import Choice, open_bundle
+
+
+def try_bundle(folder: Path, key: str, manifest: Manifest) -> list[str]:
+    """Open and check all of it; warnings about self-checks that let wrong answers pass.
+
+    Raises the selector's BundleError, or AssertionError where a chip would not get its own: a bug.
+    """
+    bundle = open_bundle(str(folder), key, manifest.serial)
+    bundle.check_files()
+    warnings = []
+    off = set(manifest.off)
+    for chip in manifest.chips:
+        names = [name for name in chip.names if name not in off]
+        if not names:
+            continue
+        maker = chip.manufacturers[0] if chip.manufacturers else ""
+        sdk = chip.context.sdk if chip.context is not None else ""
+        choice = bundle.select(names[0], maker, sdk)
+        assert (choice.variant, choice.npu) == (chip.variant, chip.npu), chip.name
+        assert (choice.context is None) == (chip.context is None), chip.name
+        if chip.golden is None:
+            continue
+        answers = [
+            [(folder / name).read_bytes() for name in files] for files in chip.golden.expected
+        ]
+        assert choice.check(answers).ok, chip.name
+        blind = _blind(choice, answers)
+        if blind:
+            warnings.append(
+                f"{chip.name}: its self-check lets {blind} pass, since answers may be "
+                f"{_allowed(manifest, chip.name)} off; more golden samples may tell"
+            )
+    return warnings
+
+
+def _blind(choice: Choice, answers: list[list[bytes]]) -> str:
+    """What a phone could answer instead without being found out; "" where nothing of these."""
+    nothing = [[bytes(len(output)) for output in outputs] for outputs in answers]
+    if choice.check(nothing).ok:
+        return "a phone that answers zeros"
+    same = [answers[0]] * len(answers)
+    if len(answers) > 1 and choice.check(same).ok:
+        return "a phone that always answers the same"
+    return ""
+
+
+def _allowed(manifest: Manifest, chip: str) -> str:
+    golden = next(one.golden for one in manifest.chips if one.name == chip)
+    assert golden is not None
+    return ", ".join(
+        f"{limit.steps} steps" if limit.steps is not None else f"{limit.most:.3g}"
+        for limit in golden.limits
+    )

@@ -1,0 +1,209 @@
+"""Which layers are raised, where it is planted how much noise each tensor's 8 bits make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from chipdrift.plan.budget import parse_budget
+from chipdrift.plan.desk import Desk
+from chipdrift.plan.judge import Figures
+from chipdrift.plan.mixed import MixedSearch
+from chipdrift.plan.recipes import Recipes
+from chipdrift.records import Interval, MetricResult
+from chipdrift.schemes import Scheme, get_scheme
+
+LAYERS = 12
+
+
+def chain(path: Path) -> Path:
+    """Twelve layers in a row: n0 writes t1, n1 reads it, and so on."""
+    tensors = ["x", *(f"t{i}" for i in range(1, LAYERS)), "y"]
+    nodes = [
+        helper.make_node("MatMul", [tensors[i], "w"], [tensors[i + 1]], f"n{i}")
+        for i in range(LAYERS)
+    ]
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, [1, 4]) for n in ("x", "y")]
+    weight = numpy_helper.from_array(np.eye(4, dtype=np.float32), "w")
+    onnx.save(helper.make_model(helper.make_graph(nodes, "g", ends[:1], ends[1:], [weight])), path)
+    return path
+
+
+class PlantedJudge:
+    """Noise adds up: 1e-6 for each tensor in 8 bits unless planted; 0 where both its ends are 16.
+
+    ``weights`` is noise that goes only where the node itself is in float.
+    """
+
+    def __init__(
+        self,
+        model: Path,
+        tensors: dict[int, float],
+        weights: dict[int, float] | None = None,
+        jitter: float = 0.0,
+    ) -> None:
+        self.model, self.tensors, self.weights = model, tensors, weights or {}
+        self.metric = parse_budget("sqnr >= 1", "sqnr")[1]
+        self.jitter = jitter
+        self.whole: list[frozenset[str]] = []
+
+    def variant(self, scheme: Scheme) -> Any:
+        trace = {f"n{i}": (f"n{i}",) for i in range(LAYERS)}
+        return SimpleNamespace(trace=trace, mixed=None)
+
+    def file(self, scheme: Scheme) -> Path:
+        return self.model
+
+    def measure(
+        self,
+        pairs: Iterable[tuple[Scheme, Any]],
+        indices: Sequence[int] | None = None,
+        level: float = 0.95,
+    ) -> list[Figures]:
+        return [self._figures(scheme, indices) for scheme, _ in pairs]
+
+    def _figures(self, scheme: Scheme, indices: Sequence[int] | None) -> Figures:
+        raised = {name: layer.kind for layer in scheme.layer for name in layer.nodes}
+        if indices is None:
+            self.whole.append(frozenset(raised))
+        noise = 0.0
+        for i in range(LAYERS + 1):
+            ends = {f"n{j}" for j in (i - 1, i) if 0 <= j < LAYERS}
+            noise += 0.0 if ends <= raised.keys() else self.tensors.get(i, 1e-6)
+        for i in range(LAYERS):
+            in_float = raised.get(f"n{i}") in ("float16", "float32")
+            noise += 0.0 if in_float else self.weights.get(i, 0.0)
+        db = -10 * math.log10(noise + 1e-9)
+        return Figures(
+            metric=MetricResult(name="sqnr", value=db), loss=Interval(value=200 - db), sqnr_db=db
+        )
+
+
+def search(tmp_path: Path, judge: PlantedJudge, least: float) -> MixedSearch:
+    budget, _ = parse_budget(f"sqnr >= {least}", "sqnr")
+
+    def price(scheme: Scheme, side: Any) -> Any:
+        """Each raised layer costs 1, each border of a raised stretch 0.1."""
+        raised = {int(name[1:]) for layer in scheme.layer for name in layer.nodes}
+        borders = sum((i in raised) != (i + 1 in raised) for i in range(-1, LAYERS))
+        return SimpleNamespace(value=10 + len(raised) + 0.1 * borders)
+
+    desk = Desk(cast(Any, judge), Recipes(tmp_path), budget, price, lambda _: None)
+    target = SimpleNamespace(name="the chip")
+    side = SimpleNamespace(
+        searcher=target, ranker=target, target=target, chip=SimpleNamespace(name="c")
+    )
+    return MixedSearch(desk, cast(Any, side), get_scheme("w8a8"), (0, 1))
+
+
+def chosen(tmp_path: Path, judge: PlantedJudge, least: float, to: str = "uint16") -> set[str]:
+    found = search(tmp_path, judge, least).climb(to)
+    assert found is not None
+    return set().union(*(handle.nodes for handle in found))
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return chain(tmp_path / "chain.onnx")
+
+
+@pytest.mark.parametrize("bad", [1, 5, LAYERS - 1])
+def test_one_bad_tensor_raises_its_writer_and_its_reader_and_nothing_else(
+    tmp_path: Path, model: Path, bad: int
+) -> None:
+    judge = PlantedJudge(model, {bad: 1e-2})
+    assert chosen(tmp_path, judge, 40) == {f"n{bad - 1}", f"n{bad}"}
+
+
+@pytest.mark.parametrize(("bad", "node"), [(0, "n0"), (LAYERS, f"n{LAYERS - 1}")])
+def test_the_graphs_own_ends_have_one_node(
+    tmp_path: Path, model: Path, bad: int, node: str
+) -> None:
+    assert chosen(tmp_path, PlantedJudge(model, {bad: 1e-2}), 40) == {node}
+
+
+def test_two_bad_tensors_far_apart(tmp_path: Path, model: Path) -> None:
+    judge = PlantedJudge(model, {2: 1e-2, 9: 1e-3})
+    assert chosen(tmp_path, judge, 40) == {"n1", "n2", "n8", "n9"}
+
+
+def test_only_as_much_as_the_budget_needs(tmp_path: Path, model: Path) -> None:
+    judge = PlantedJudge(model, {2: 1e-2, 9: 1e-3})
+    assert chosen(tmp_path, judge, 29) == {"n1", "n2"}
+
+
+def test_what_another_needed_edge_does_already_is_dropped(tmp_path: Path, model: Path) -> None:
+    """Three in a row of which the middle one's ends are raised with the others."""
+    judge = PlantedJudge(model, {4: 1e-2, 5: 1e-2, 6: 1e-2})
+    found = search(tmp_path, judge, 40).climb("uint16")
+    assert found is not None
+    assert {name for h in found for name in h.nodes} == {"n3", "n4", "n5", "n6"}
+    assert len(found) <= 3
+
+
+def test_a_hole_is_filled_where_that_is_cheaper(tmp_path: Path, model: Path) -> None:
+    """Not here: a layer costs 1, the two borders that it spares 0.2."""
+    judge = PlantedJudge(model, {4: 1e-2, 7: 1e-2})
+    assert chosen(tmp_path, judge, 40) == {"n3", "n4", "n6", "n7"}
+
+
+def test_bad_weights_are_mended_by_float_alone(tmp_path: Path, model: Path) -> None:
+    judge = PlantedJudge(model, {}, weights={6: 1e-2})
+    assert search(tmp_path, judge, 40).climb("uint16") is None
+    assert chosen(tmp_path, judge, 40, "float32") == {"n6"}
+    assert chosen(tmp_path, judge, 40, "float16") == {"n6"}
+
+
+def test_where_nothing_helps_nothing_is_raised_whole(tmp_path: Path, model: Path) -> None:
+    judge = PlantedJudge(model, dict.fromkeys(range(LAYERS + 1), 0.0), weights={3: 1e-2})
+    assert search(tmp_path, judge, 40).climb("uint16") is None
+    assert judge.whole == []  # no gain was seen: no set was tried on all samples
+
+
+def test_where_all_of_it_does_not_do_none_is_told_and_the_trail_has_what_was_tried(
+    tmp_path: Path, model: Path
+) -> None:
+    judge = PlantedJudge(model, dict.fromkeys(range(LAYERS + 1), 0.001), weights={3: 1e-2})
+    looking = search(tmp_path, judge, 40)
+    assert looking.climb("uint16") is None
+    assert max(len(entry.raised) for entry, _ in looking.trail) == LAYERS
+    assert all(figures.metric is not None for _, figures in looking.trail)
+
+
+def test_layers_are_ranked_by_what_each_alone_brings(tmp_path: Path, model: Path) -> None:
+    judge = PlantedJudge(model, {3: 4e-3, 8: 2e-3, 5: 1e-3})
+    looking = search(tmp_path, judge, 40)
+    ranked = looking.ranked("uint16")
+    assert [handle.key for handle, _ in ranked[:3]] == ["t3", "t8", "t5"]
+    total = 7e-3 + (LAYERS + 1 - 3) * 1e-6
+    assert ranked[0][1] == pytest.approx(10 * math.log10(total / (total - 4e-3)), abs=1e-3)
+    told = {one.nodes: one for one in looking.desk.sensitivity}
+    assert told["n2", "n3"].gain_db == pytest.approx(ranked[0][1], abs=1e-3)
+    assert {one.samples for one in told.values()} == {2}
+    assert judge.whole == []  # the few samples alone
+
+
+def test_few_sets_are_asked_whole(tmp_path: Path, model: Path) -> None:
+    judge = PlantedJudge(model, {i: 1e-3 * 1.3**i for i in range(LAYERS + 1)})
+    search(tmp_path, judge, 32).climb("uint16")
+    assert len(judge.whole) <= 30
+
+
+def test_what_was_tried_says_what_it_is(tmp_path: Path, model: Path) -> None:
+    looking = search(tmp_path, PlantedJudge(model, {5: 1e-2}), 40)
+    looking.climb("uint16")
+    entry, figures = looking.trail[0]
+    assert (entry.how, entry.base, entry.raised) == ("mixed", "w8a8", ("n4", "n5"))
+    assert entry.words == "w8a8 with 2 layers in 16-bit activations: n4, n5"
+    assert looking.desk.holds(figures)
+    looking = search(tmp_path, PlantedJudge(model, {}, {5: 1e-2}), 40)
+    looking.climb("float32")
+    assert (looking.trail[0][0].how, looking.trail[0][0].raised) == ("hybrid", ("n5",))
