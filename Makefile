@@ -35,7 +35,7 @@ test-all: .venv/.ready-all
 
 test-system: .venv/.ready-dev
 	scripts/install-debian chromium qemu-user clang lld debootstrap adb gcc libc6-dev \
-	  gcc-aarch64-linux-gnu libc6-dev-arm64-cross
+	  gcc-aarch64-linux-gnu libc6-dev-arm64-cross g++ default-jdk-headless
 	$(BIN)/python -m pytest -m system
 
 lint: .venv/.ready-dev

@@ -1,6 +1,13 @@
-"""Numbers of things in a finding's words."""
+"""Numbers of things in a finding's words, and numbers that are held against a limit."""
 
 from __future__ import annotations
+
+_DIGITS = 9
+
+
+def rounded(value: float, times: float = 1.0) -> float:
+    """Without the last bits, which are of the arithmetic: 7 of 100 are 7 points, not more."""
+    return round(times * value, _DIGITS) + 0.0
 
 
 def counted(count: int, noun: str) -> str:

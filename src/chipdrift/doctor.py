@@ -18,11 +18,15 @@ from chipdrift.targets.registry import every_runtime
 
 
 class Finding(Record):
-    """One part: ``found`` is its version or place, None where it lacks; ``get`` how to get it."""
+    """One part: ``found`` is its version or place, None where it lacks; ``get`` how to get it.
+
+    The target is there without what is ``optional``.
+    """
 
     name: str
     found: str | None
     get: str | None
+    optional: bool = False
 
 
 class Checkup(Record):
@@ -106,7 +110,9 @@ def _parts(runtime: Runtime, here: list[str], rests: Iterable[str]) -> tuple[Fin
     tell = getattr(runtime, "parts", None)
     if tell is not None:
         found = dict.fromkeys(part for rest in rests for part in tell(rest))
-        return tuple(Finding(name=p.name, found=p.found, get=p.get) for p in found)
+        return tuple(
+            Finding(name=p.name, found=p.found, get=p.get, optional=p.optional) for p in found
+        )
     try:
         with nothing_fetched():
             versions = {k: v for name in here for k, v in get_target(name).versions.items()}

@@ -106,6 +106,15 @@ class Delta(Interval):
     p_holm: float
     significant: bool
 
+    @classmethod
+    def uncorrected(
+        cls, value: float, low: float | None, high: float | None, p_value: float
+    ) -> Delta:
+        """One comparison by itself, until all are known that it is corrected with."""
+        return cls(
+            value=value, low=low, high=high, p_value=p_value, p_holm=p_value, significant=False
+        )
+
 
 class Lsb(Record):
     """Distance of two sets of integers in units of the output quantizer's step."""
@@ -166,13 +175,29 @@ class NodeTime(Record):
     seconds: float
 
 
+class OutputDiff(Record):
+    """How far a delegate's answers lie from the plain kernels' on a phone, as LiteRT's tool tells.
+
+    ``mean`` is the mean absolute difference of an output's elements over ``runs`` random inputs,
+    ``deviation`` that of the runs' means: in raw values of ``dtype``, which are the quantizer's
+    steps where it is an integer.
+    """
+
+    output: str
+    dtype: str
+    runs: int
+    mean: float
+    deviation: float
+
+
 class PhoneRun(Record):
     """What a phone told beside its answers.
 
     ``cooled`` seconds were waited for it to cool down before; ``away`` counts how often it went
     away and came back; ``samples`` ran in the last session, whose times on the phone are
     ``median_seconds`` and ``slowest_seconds``; ``sent`` bytes were pushed. ``log`` is the file in
-    the run folder with what the phone logged meanwhile; ``trouble`` says why some of this lacks.
+    the run folder with what the phone logged meanwhile; ``diffs`` are LiteRT's inference_diff's,
+    by output, where the phone's kit has it; ``trouble`` says why some of this lacks.
     """
 
     before: PhoneState | None = None
@@ -185,6 +210,7 @@ class PhoneRun(Record):
     nodes: tuple[NodeTime, ...] = ()
     sent: int = 0
     log: str | None = None
+    diffs: tuple[OutputDiff, ...] = ()
     trouble: str | None = None
 
 

@@ -46,6 +46,7 @@ pytest.importorskip("ai_edge_litert")
 
 STAND_INS = SUPPORT / "stand_ins"
 BESIDE = "/data/local/tmp/stand-in"
+DIFF = "inference_diff"
 TOOLS = {"qnn-net-run": "qnn-net-run", "litert": "benchmark_model"}
 COUNT = 6
 SCHEME = "asis"
@@ -113,9 +114,36 @@ def answers(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     script = [sys.executable, "-c", FIRST_HASH, str(model)]
     told = subprocess.run(script, capture_output=True, text=True, check=True).stdout
     (folder / "context").write_text(told.split()[-1] + "\n")
-    for name in TOOLS.values():
+    for name in (*TOOLS.values(), DIFF):
         shutil.copy(STAND_INS / name, folder / name)
+    (folder / "diffs").write_text(apart(benchmark.model))
     return folder
+
+
+def apart(model: bytes) -> str:
+    """What LiteRT's tool prints of the outputs: here by LiteRT's Python, on random inputs."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kinds = (OpResolverType.BUILTIN, OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES)
+    both = [Interpreter(model_content=model, experimental_op_resolver_type=k) for k in kinds]
+    rng, means = np.random.default_rng(0), []
+    for _ in range(10):
+        outputs = []
+        feeds = [rng.random(i["shape"], np.float32) for i in both[0].get_input_details()]
+        for one in both:
+            one.allocate_tensors()
+            for told, feed in zip(one.get_input_details(), feeds, strict=True):
+                raw = feed if told["dtype"] == np.float32 else np.floor(feed * 256) - 128
+                one.set_tensor(told["index"], raw.astype(told["dtype"]))
+            one.invoke()
+            outputs.append([one.get_tensor(o["index"]) for o in one.get_output_details()])
+        means.append([np.abs(a.astype(float) - b).mean() for a, b in zip(*outputs, strict=True)])
+    return "".join(
+        f"INFO: OutputDiff[{i}]: avg_error={mean:g}, std_dev={deviation:g}\n"
+        for i, (mean, deviation) in enumerate(
+            zip(np.mean(means, 0), np.std(means, 0, ddof=1), strict=True)
+        )
+    )
 
 
 def _place(folder: Path, raws: dict[str, bytes]) -> Path:
@@ -185,6 +213,60 @@ def test_both_ways_answer_as_the_real_runtimes_here(
     timed = cells[mine[1]]["phone"]
     assert timed["median_seconds"] == timed["slowest_seconds"] == 1250e-6
     assert [node["op"] for node in timed["nodes"]][1] == "SOFTMAX"
+
+
+@pytest.fixture
+def with_diff(kits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The kits, LiteRT's inference_diff among them."""
+    folder = tmp_path / "kits"
+    shutil.copytree(kits, folder)
+    shutil.copy(folder / "linux-aarch64" / TOOLS["litert"], folder / "linux-aarch64" / DIFF)
+    monkeypatch.setattr("chipdrift.cli.phones.kits_folder", lambda: folder)
+    with kits_in(folder):
+        yield folder
+
+
+def test_litert_s_two_ways_are_compared_where_the_kit_has_its_tool(
+    cli: Cli,
+    demo: DemoPaths,
+    model: Path,
+    phone: EmulatedPhone,
+    answers: Path,
+    with_diff: Path,
+    tmp_path: Path,
+) -> None:
+    target = f"adb:{phone.serial}/litert"
+
+    def told(run: Path) -> dict[str, Any]:
+        code, out, err = cli(
+            *("matrix", model, "--data", demo.data, "--limit", COUNT, "-o", run),
+            *("--scheme", SCHEME, "--target", target),
+        )
+        assert code == 0, (out, err)
+        cells = json.loads((run / "matrix.json").read_text())["cells"]
+        (cell,) = [cell for cell in cells if cell["target"] == target]
+        assert cell["status"] == "ok" and "on no silicon" in cell["reason"]
+        assert cell["phone"]["samples"] == COUNT and cell["phone"]["nodes"]
+        return dict(cell["phone"])
+
+    (found,) = told(tmp_path / "a")["diffs"]
+    words = (answers / "diffs").read_text()
+    assert words == (
+        f"INFO: OutputDiff[0]: avg_error={found['mean']:g}, std_dev={found['deviation']:g}\n"
+    )
+    assert (found["output"], found["dtype"], found["runs"]) == ("logits", "float32", 10)
+    page = (tmp_path / "a" / "report.html").read_text()
+    assert "plain kernels, 10 random inputs (inference_diff), mean distance: logits" in page
+    _, out, _ = cli("doctor", target)
+    assert f"{DIFF}: {with_diff / 'linux-aarch64' / DIFF}" in out
+
+    for name, reason in (
+        ("diff-plain", "diffs: inference_diff is built without XNNPACK"),
+        ("diff-fails", "inference_diff ended with exit code 1; last words: ERROR: Could not run"),
+    ):
+        fault(phone, name)
+        ran = told(tmp_path / name)
+        assert ran["diffs"] == [] and reason in ran["trouble"]
 
 
 @pytest.fixture(params=sorted(TOOLS))
@@ -344,6 +426,7 @@ def test_doctor_lists_what_a_way_needs(
     told = "".join(out.split())
     assert str(kits / "linux-aarch64" / TOOLS[way]) in told
     assert {"qnn-net-run": "onnxruntime-qnn", "litert": "ai-edge-litert"}[way] in told
+    assert (f"{DIFF}:notthere,anditgoeswithout.Getit:build" in told) == (way == "litert")
 
 
 def test_a_chip_that_is_not_known(server: AdbServer) -> None:

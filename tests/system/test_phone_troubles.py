@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from emulated_phone import AdbServer, EmulatedPhone
 from phone_kit import linux_kit
 
 from chipdrift.demo import DemoPaths
+from chipdrift.phones import AdbServer as Server
+from chipdrift.phones import PhoneFiles, find_phone
 from conftest import Cli
 
 pytestmark = pytest.mark.system
@@ -229,3 +232,34 @@ def test_a_phone_that_goes_at_the_end_keeps_its_times(
     assert told["samples"] == 6 and told["median_seconds"] > 0
     assert "nodes: " in told["trouble"] and told["nodes"] == []
     assert phone.serial in told["trouble"]
+
+
+def test_two_sessions_push_one_kit_at_once(
+    phone: EmulatedPhone, server: AdbServer, tmp_path: Path
+) -> None:
+    """Each of the kit's files comes there once whole, and what was begun is gone."""
+    kit = {name: tmp_path / name for name in ("one", "two", "three")}
+    for name, path in kit.items():
+        path.write_bytes(name.encode() * 400_000)
+    start = threading.Barrier(2)
+    places: list[str] = []
+
+    def session() -> None:
+        files = PhoneFiles(find_phone(phone.serial, Server(*server.address)))
+        start.wait()
+        places.append(files.put_kit(kit))
+
+    both = [threading.Thread(target=session) for _ in range(start.parties)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert len(places) == 2 and len(set(places)) == 1
+    there = phone.shell(f"cd {places[0]} && find . -type f -exec sha256sum {{}} +").stdout
+    assert sorted(there.decode().splitlines()) == sorted(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  ./{name}" for name, path in kit.items()
+    )
+    left = phone.shell(f"find {FOLDER} -name '*.part' -o -name '*.old'").stdout
+    assert left == b""
+    again = PhoneFiles(find_phone(phone.serial, Server(*server.address)))
+    assert (again.put_kit(kit), again.sent) == (places[0], 0)

@@ -50,7 +50,8 @@ def _print(one: Checkup) -> None:
         if part.found is not None:
             typer.echo(f"  {part.name}: {part.found}")
         else:
-            typer.echo(f"  {part.name}: lacks. Get it: {part.get}")
-    if not one.parts or all(part.found is not None for part in one.parts):
+            lacks = "not there, and it goes without" if part.optional else "lacks"
+            typer.echo(f"  {part.name}: {lacks}. Get it: {part.get}")
+    if all(part.found is not None or part.optional for part in one.parts):
         for reason in one.reasons:
             typer.echo(f"  {reason}")

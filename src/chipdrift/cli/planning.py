@@ -107,6 +107,7 @@ def plan(
     Exit code 0: every chip has a variant within the budget. 1: a chip has none. 2: misuse.
     """
     from chipdrift.plan import run_plan
+    from chipdrift.report import write_report
 
     if objective not in ("latency", "size"):
         raise ChipdriftError(f"--objective {objective}: latency or size is expected.")
@@ -134,6 +135,7 @@ def plan(
             progress=progress,
             tell=say,
         )
+    report = write_report(out)
     if json:
         print_json(found)
     else:
@@ -141,7 +143,8 @@ def plan(
 
         print_plan(found, Console(highlight=False))
         say(f"Plan: {out / 'plan.json'}")
-        say(f"Next: chipdrift bundle {out} -o DIR, or chipdrift report {out / 'confirm'}")
+        say(f"Report: {report}")
+        say(f"Next: chipdrift bundle {out} -o DIR")
     if any(choice.standing in ("missed", "none") for choice in found.choices):
         raise typer.Exit(1)
 

@@ -19,38 +19,39 @@ if TYPE_CHECKING:
 
 # Samples and nodes named in the terminal; --json has all.
 _MOST = 5
+_LIMITS = (
+    "Limits, comma-separated: changed=0.5 (% of the samples have another answer), bits=0 (% have "
+    "other bits), lsb=1 (largest distance), loss=1 (of the metric; points, where it is a share), "
+    "moved=0 (nodes that left the NPU), slower=20 (% more time)."
+)
+
+_Before = Annotated[Path, typer.Argument(help="The run before, or the only one.")]
+_After = Annotated[
+    Path | None, typer.Argument(help="The run after. Default: another target of the same run.")
+]
+_Target = Annotated[str | None, typer.Option(help="The target before, in the first run.")]
+_Against = Annotated[
+    str | None, typer.Option(help="The target after. Default: the same, in the second run.")
+]
+_Schemes = Annotated[
+    list[str] | None, typer.Option(help="Only these schemes, comma-separated. Default: all.")
+]
+_Limits = Annotated[list[str] | None, typer.Option(help=_LIMITS)]
+_Data = Annotated[
+    str | None, typer.Option(help="Where the samples are now, if not where they were.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def regress(
-    run_a: Annotated[Path, typer.Argument(help="The run before, or the only one.")],
-    run_b: Annotated[
-        Path | None, typer.Argument(help="The run after. Default: another target of the same run.")
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option("--target", help="The target before, in the first run.")
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option("--against", help="The target after. Default: the same, in the second run."),
-    ] = None,
-    scheme: Annotated[
-        list[str] | None,
-        typer.Option("--scheme", help="Only these schemes, comma-separated. Default: all."),
-    ] = None,
-    fail_above: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--fail-above",
-            help="Limits, comma-separated: changed=0.5 (% of the samples have another answer), "
-            "bits=0 (% have other bits), lsb=1 (largest distance), loss=1 (of the metric; points, "
-            "where it is a share), moved=0 (nodes that left the NPU), slower=20 (% more time).",
-        ),
-    ] = None,
-    data: Annotated[
-        str | None,
-        typer.Option("--data", help="Where the samples are now, if not where they were."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    run_a: _Before,
+    run_b: _After = None,
+    target: _Target = None,
+    against: _Against = None,
+    scheme: _Schemes = None,
+    fail_above: _Limits = None,
+    data: _Data = None,
+    json: _Json = False,
 ) -> None:
     """Say what changed between two runs, or two releases of an SDK: answers, placement, time.
 

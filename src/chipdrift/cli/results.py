@@ -16,15 +16,24 @@ _Run = Annotated[Path, typer.Argument(help="A run folder that chipdrift matrix w
 
 
 def report(
-    run: _Run,
-    json: Annotated[bool, typer.Option("--json", help="The matrix as JSON on stdout.")] = False,
+    run: Annotated[
+        Path, typer.Argument(help="A folder that chipdrift matrix or chipdrift plan wrote.")
+    ],
+    json: Annotated[
+        bool, typer.Option("--json", help="The matrix (or the plan) as JSON on stdout.")
+    ] = False,
 ) -> None:
-    """Write report.html into a run folder anew, and print its table.
+    """Write report.html into a run's or a plan's folder anew, and print its table.
 
     Example: chipdrift report runs/first
     """
-    from chipdrift.matrix import read_matrix
     from chipdrift.report import print_matrix, write_report
+    from chipdrift.report.plan_page import is_plan
+
+    if is_plan(run):
+        _report_plan(run, json)
+        return
+    from chipdrift.matrix import read_matrix
 
     found = read_matrix(run)
     written = write_report(run)
@@ -34,6 +43,22 @@ def report(
         from rich.console import Console
 
         print_matrix(found, Console())
+    say(f"Report: {written}")
+
+
+def _report_plan(folder: Path, json: bool) -> None:
+    from chipdrift.cli.planning import print_plan
+    from chipdrift.plan import read_plan
+    from chipdrift.report import write_report
+
+    found = read_plan(folder)
+    written = write_report(folder)
+    if json:
+        print_json(found)
+    else:
+        from rich.console import Console
+
+        print_plan(found, Console(highlight=False))
     say(f"Report: {written}")
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from chipdrift.data.samples import Samples
+from chipdrift.data.samples import Array, Samples
 from chipdrift.errors import DataError
 from chipdrift.records import TensorSpec
 
-Load = Callable[[str, Sequence[TensorSpec]], Samples]
+Load = Callable[[str, Sequence[TensorSpec], int | None], Samples]
 SUFFIX = ".part.json"
 
 
@@ -57,16 +57,26 @@ def split_samples(samples: Samples, share: float, seed: int = 0) -> tuple[list[i
     return parts
 
 
-def write_part(file: Path, source: str, samples: Samples, indices: Sequence[int]) -> None:
-    """Write the part of ``samples``, which ``source`` names, as a file that load_data takes."""
+def write_part(
+    file: Path, source: str, samples: Samples, indices: Sequence[int], limit: int | None = None
+) -> None:
+    """Write the part of ``samples`` as a file that load_data takes.
+
+    ``source`` and ``limit`` are what load_data made ``samples`` from. Raises DataError where the
+    file cannot be written.
+    """
     place = str(Path(source).resolve()) if Path(source).exists() else source
     content = {
         "part_of": place,
+        "limit": limit,
         "sha256": samples.info().sha256,
         "samples": list(map(int, indices)),
     }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"Data {file}: cannot be written ({error.strerror}).") from error
 
 
 def load_part(path: Path, inputs: Sequence[TensorSpec], limit: int | None, load: Load) -> Samples:
@@ -75,12 +85,15 @@ def load_part(path: Path, inputs: Sequence[TensorSpec], limit: int | None, load:
         content = json.loads(path.read_text(encoding="utf-8"))
         source, wanted = str(content["part_of"]), [int(i) for i in content["samples"]]
         digest = str(content["sha256"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        first = None if content.get("limit") is None else int(content["limit"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"Data {path}: not a part of a data set: part_of, sha256 and samples are expected. Run "
             "the command again that wrote it."
         ) from error
-    whole = load(source, inputs)
+    if source.endswith(SUFFIX) and Path(source).resolve() == path.resolve():
+        raise DataError(f"Data {path}: it says that it is a part of itself. Write it anew.")
+    whole = load(source, inputs, first)
     if whole.info().sha256 != digest:
         raise DataError(
             f"Data {path}: it is a part of {source}, which holds other samples or labels now than "
@@ -94,13 +107,20 @@ def load_part(path: Path, inputs: Sequence[TensorSpec], limit: int | None, load:
 
 
 def take(samples: Samples, indices: Sequence[int], name: str) -> Samples:
-    """Some of the samples, under another name; what stands beside a sample goes with it."""
+    """Some of the samples, under another name; what stands beside a sample goes with it.
+
+    Pairs stay, with their labels, whose two samples are both taken.
+    """
     rows = np.asarray(indices, dtype=np.int64)
     extras = {
         key: array[rows] if array.ndim and len(array) == len(samples) else array
         for key, array in samples.extras.items()
     }
-    labels = None if samples.labels is None else samples.labels[rows]
+    labels = samples.labels
+    if "pairs" in samples.extras:
+        labels, extras["pairs"] = _pairs_among(samples.extras["pairs"], labels, indices)
+    elif labels is not None:
+        labels = labels[rows]
     return Samples(
         name,
         samples.inputs,
@@ -109,6 +129,15 @@ def take(samples: Samples, indices: Sequence[int], name: str) -> Samples:
         labels,
         extras,
     )
+
+
+def _pairs_among(
+    pairs: Array, labels: Array | None, indices: Sequence[int]
+) -> tuple[Array | None, Array]:
+    places = {old: new for new, old in enumerate(indices)}
+    kept = [row for row, pair in enumerate(pairs.tolist()) if all(i in places for i in pair)]
+    moved = np.array([[places[i] for i in pairs[row].tolist()] for row in kept], dtype=pairs.dtype)
+    return None if labels is None else labels[kept], moved.reshape(len(kept), 2)
 
 
 def _drawn(key: str, seed: int) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from chipdrift.counts import counted
+from chipdrift.counts import counted, rounded
 from chipdrift.gate.judge import Figure, at_least, at_most
-from chipdrift.gate.reading import Judged, Judgements, Reading, missing, rounded
+from chipdrift.gate.reading import Judged, Judgements, Reading, missing
 from chipdrift.gate.wording import amount, is_share, neighbour, points, sounder
 from chipdrift.records import Cell
 from chipdrift.schemes import builtin_schemes

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from chipdrift.counts import counted
+from chipdrift.counts import counted, rounded
 from chipdrift.gate.judge import Figure, accepts, at_least, at_most
-from chipdrift.gate.reading import Judged, Judgements, Reading, missing, rounded
+from chipdrift.gate.reading import Judged, Judgements, Reading, missing
 from chipdrift.gate.records import Outcome
 from chipdrift.gate.wording import amount, clean, names
 from chipdrift.records import Cell

@@ -13,8 +13,6 @@ from chipdrift.gate.records import Outcome
 from chipdrift.gate.wording import diagnose_command
 from chipdrift.records import Cell, Matrix, Pair
 
-_DIGITS = 9
-
 
 @dataclass(frozen=True)
 class Judged:
@@ -44,11 +42,6 @@ Judgements = Iterator[Judged]
 def missing(fact: str, allowed: str, **more: Any) -> Judged:
     """The run has no figure: unproven."""
     return Judged("unproven", fact, allowed, **more)
-
-
-def rounded(value: float, times: float = 1.0) -> float:
-    """Without the last bits, which are of the arithmetic: 7 of 100 are 7 points, not more."""
-    return round(times * value, _DIGITS) + 0.0
 
 
 @dataclass(frozen=True, eq=False)

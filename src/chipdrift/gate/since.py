@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from chipdrift.counts import counted
+from chipdrift.counts import counted, rounded
 from chipdrift.errors import ChipdriftError
 from chipdrift.gate.baseline import bits_of, versions_of
 from chipdrift.gate.judge import Figure, at_most
 from chipdrift.gate.policy import Policy, SinceLimits
-from chipdrift.gate.reading import Reading, rounded
+from chipdrift.gate.reading import Reading
 from chipdrift.gate.records import BaselineCell, Check, GateBaseline, Since
 from chipdrift.gate.wording import amount, clean, is_share, names, points, sentence, sounder
 from chipdrift.records import Cell, MetricInfo

@@ -81,7 +81,7 @@ def find_units(
                     found.add(places[node.name])
                     continue
                 passed.update(dict.fromkeys(trace.get(node.name, ())))
-                fresh = [out for out in node.output if out not in seen]
+                fresh = [out for out in node.output if out and out not in seen]
                 seen.update(fresh)
                 pending += fresh
         edges.append(Edge(tensor, writer, tuple(sorted(found)), tuple(passed), final))

@@ -102,8 +102,6 @@ def job_for(
 
 def _phone_run(store: Store, cell: CellPlan, told: Mapping[str, Any]) -> dict[str, Any]:
     """What a phone told, its log in a file of its own in the run folder."""
-    if told.keys() == {"trouble"}:
-        return PhoneRun(trouble=str(told["trouble"])).model_dump(mode="json")
     log = None
     if told.get("log"):
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", cell.target.name)
@@ -155,7 +153,9 @@ def settle(store: Store, cell: CellPlan, job: Job) -> None:
         )
         store.put_fact(f"placed:{cell.key}", placement.model_dump(mode="json"))
         store.put_fact(f"nodes:{cell.key}", sorted(job.opened.nodes))
-        store.put_fact(f"opening:{cell.key}", job.open_seconds)
+        # A phone that was waited for until it was cool has been opened after that.
+        cooled = float(job.told.get("cooled", 0.0))
+        store.put_fact(f"opening:{cell.key}", max(0.0, job.open_seconds - cooled))
     if job.told:
         store.put_fact(f"phone:{cell.key}", _phone_run(store, cell, job.told))
     if job.state == "refused":

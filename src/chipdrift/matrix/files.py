@@ -136,7 +136,7 @@ def cell_outputs(
     with Store.read(Path(folder)) as store, store.understood():
         addresses = (store.fact("cells") or {}).get(f"{scheme}|{target}")
         if addresses is None:
-            raise RunError(f"Cell {scheme} on {target} is {cell.status}: {cell.reason}")
+            raise RunError(f"Cell {scheme} on {target} {_no_outputs(cell)}")
         keys, names = store.fact("samples"), store.fact("outputs")
         rows: dict[str, list[np.ndarray[Any, Any]]] = {}
         for address in reversed([a for a in addresses if a is not None]):
@@ -145,6 +145,16 @@ def cell_outputs(
             rows.update(zip(has, store.outputs(address, has), strict=True))
     stacked = zip(*(rows[key] for key in keys), strict=True)
     return {name: np.stack(arrays) for name, arrays in zip(names, stacked, strict=True)}, cell
+
+
+def _no_outputs(cell: Cell) -> str:
+    """Why a run holds no outputs of a cell, as the end of a sentence."""
+    if cell.status != "ok":
+        return f"is {cell.status}: {cell.reason or 'the run does not say why'}"
+    return (
+        "was measured, and the run folder holds no outputs of it: its store and its "
+        f"{MATRIX_FILE} are not of one run. Run the same chipdrift matrix command again."
+    )
 
 
 def flat_cell(cell: Cell) -> dict[str, Any]:

@@ -107,14 +107,7 @@ def _check(
         max_abs=pair.max_abs,
         predicted=simulator.metric,
         observed=silicon.metric,
-        difference=Delta(
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            p_value=found.p_value,
-            p_holm=found.p_value,
-            significant=False,
-        ),
+        difference=Delta.uncorrected(*found),
         cautions=tuple(_cautions(simulator, silicon, pair)),
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from chipdrift.data import Samples
 from chipdrift.errors import ChipdriftError, DataError
@@ -56,7 +57,7 @@ def make_variant(
         {
             "model": model.info.sha256,
             "inputs": [spec.model_dump(mode="json") for spec in model.info.inputs],
-            "scheme": scheme.model_dump(mode="json"),
+            "scheme": _identity(scheme),
             "calibration": uses,
             "versions": quantizer_versions(),
         }
@@ -120,6 +121,17 @@ def make_variant(
     )
     store.commit()
     return variant
+
+
+def _identity(scheme: Scheme) -> dict[str, Any]:
+    """All that decides what the scheme makes; what most have not got leaves their keys alone."""
+    fields = scheme.model_dump(mode="json")
+    for key in ("ranges", "weight_ranges", "adjust"):
+        if not fields[key]:
+            del fields[key]
+    if scheme.adjustment:
+        fields["adjustment"] = hashlib.sha256(scheme.adjustment).hexdigest()
+    return fields
 
 
 def _unchanged(file: Path, sha256: str) -> bool:

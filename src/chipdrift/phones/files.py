@@ -34,13 +34,18 @@ _KEEP = (
 
 @final
 class PhoneFiles:
-    """What is on the phone, and what is sent there. ``sent`` counts bytes."""
+    """What is on the phone, and what is sent there. ``sent`` counts bytes.
 
-    def __init__(self, phone: Phone, folder: str = FOLDER) -> None:
+    ``before`` are this session's files until the phone went away: what they had begun is removed.
+    """
+
+    def __init__(
+        self, phone: Phone, folder: str = FOLDER, before: PhoneFiles | None = None
+    ) -> None:
         self._phone = phone
         self.folder = folder
         self.sent = 0
-        self._token = secrets.token_hex(4)
+        self._token: str = secrets.token_hex(4) if before is None else before._token
         made = phone.shell(f"mkdir -p {folder}/files {folder}/kits {folder}/runs")
         if made.code:
             words = " ".join((made.err or made.out).split())
@@ -51,6 +56,8 @@ class PhoneFiles:
             )
         # A folder would swallow the file that is moved to its name.
         phone.shell(f"find {folder}/files -mindepth 1 -maxdepth 1 -type d -exec rm -rf {{}} +")
+        if before is not None:
+            phone.shell(f"rm -f {folder}/files/*.{self._token}.part")
         self._there = {name for name, digest in self._hashed("files").items() if name == digest}
 
     def put(self, data: Path | bytes) -> str:
@@ -78,20 +85,25 @@ class PhoneFiles:
         return PhoneError(f"Phone {self._phone.serial}: {room or words.rstrip('.')}")
 
     def put_kit(self, files: Mapping[str, Path]) -> str:
-        """The folder on the phone that holds these files under their names, whole."""
+        """The folder on the phone that holds these files under their names, whole.
+
+        Each file comes there by itself, in one step, and only where it is not there already:
+        another session may run from the folder, or fill it, at the same time.
+        """
         digests = {name: _digest(path) for name, path in sorted(files.items())}
         name = hashlib.sha256("".join(f"{n}={d};" for n, d in digests.items()).encode()).hexdigest()
         place = f"{self.folder}/kits/{name}"
-        if self._hashed(f"kits/{name}") == digests:
+        there = self._hashed(f"kits/{name}")
+        if there == digests:
             return place
-        partial = f"{place}.{self._token}.part"
-        self._phone.check(f"rm -rf {partial} && mkdir -p {partial}")
+        strange = (f"rm -f {shlex.quote(f'{place}/{file}')}; " for file in there.keys() - digests)
+        self._phone.check(
+            f"[ -d {place} ] || rm -f {place}; mkdir -p {place}; {''.join(strange)}"
+            f"find {place} -mindepth 1 -type d -exec rm -rf {{}} +"
+        )
         for file, path in files.items():
-            self._send(path, f"{partial}/{file}", digests[file], executable=True)
-        # What another session may run from is moved aside whole, and not deleted under it.
-        old = f"{place}.{self._token}.old"
-        self._phone.check(f"if [ -e {place} ]; then mv {place} {old}; fi; mv {partial} {place}")
-        self._phone.shell(f"rm -rf {old}")
+            if there.get(file) != digests[file]:
+                self._send(path, f"{place}/{file}", digests[file], executable=True)
         return place
 
     def _hashed(self, below: str) -> dict[str, str]:
@@ -107,19 +119,22 @@ class PhoneFiles:
         size = len(data) if isinstance(data, bytes) else data.stat().st_size
         if size > _SPARE and (words := _room_words(self._phone, size)) is not None:
             raise PhoneError(f"Phone {self._phone.serial}: {words}")
-        part = f"{remote}.{self._token}.part"
+        # Apart from the kits: what lies in a kit's folder is a file of the kit.
+        part = f"{self.folder}/files/{digest}.{self._token}.part"
         try:
             self.sent += self._phone.push(data, part, executable)
         except PhoneGoneError:
             raise
         except PhoneError as error:
             words = _room_words(self._phone, size)
+            self._phone.shell(f"rm -f {part}")
             raise PhoneError(
                 str(error) if words is None else f"Phone {self._phone.serial}: {words}"
             ) from error
         keep = _KEEP.format(part=part, file=remote, digest=digest)
         told = self._phone.shell(keep, 60 + size / _SLOW)
         if told.code:
+            self._phone.shell(f"rm -f {part}")
             raise PhoneError(f"Phone {self._phone.serial}: {remote} {_not_kept(told, digest)}")
 
 

@@ -114,6 +114,18 @@ def piece(abi: str, name: str, folder: Path) -> Piece:
             f"//tflite/tools/benchmark:{name}, and copy it to {folder / name} (LiteRT's newer tool "
             "of that name, //litert/tools, takes no inputs and writes no outputs)"
         )
+    elif name == "inference_diff":
+        how = (
+            "build it with bazel in LiteRT's source, "
+            f"bazel build -c opt --config={'android_arm64' if android else 'elinux_aarch64'} "
+            "//tflite/tools/evaluation/tasks/inference_diff:run_eval, and copy run_eval to "
+            f"{folder / name}"
+        )
+    elif name == PROVIDER:
+        how = (
+            f"copy onnxruntime-qnn's library of that name, built for {abi}, to {folder / name}: "
+            f"only for a {LIBRARY} that has no QNN provider inside"
+        )
     elif "Skel" in name:
         number = re.search(r"V(\d+)", name)
         where = f"lib/hexagon-v{number[1] if number else 'NN'}/unsigned"

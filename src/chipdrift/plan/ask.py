@@ -122,7 +122,7 @@ def look_up(
         names = [side.chip.name for side in sides]
         timed = read_times(times, names, [scheme.name for scheme in request.schemes])
     for name in ("search", "confirm"):
-        with Store.open(out / name) as store:
+        with Store.open(out / name) as store, store.understood():
             claim(store, request)  # another model's plan keeps its parts
     if confirm is None:
         write_part(Path(choose_data), str(data), samples, first, limit)

@@ -10,7 +10,7 @@ from chipdrift.plan.records import Budget, Standing
 from chipdrift.records import Interval, MetricResult
 
 _FORM = re.compile(
-    r"\s*(?:(?P<metric>\S+?)\s+)??(?P<what>drop\s*)?(?P<sign><=|<|>=|>)\s*"
+    r"\s*(?:(?!drop\b)(?P<metric>[^\s<>=]+)\s*)?(?P<what>\bdrop\s*)?(?P<sign><=|<|>=|>)\s*"
     r"(?P<number>\d+(?:\.\d*)?|\.\d+)\s*(?P<unit>%|points?|pp)?\s*"
 )
 _EXAMPLES = '"top1 drop <= 1%", "spearman drop <= 0.01", "agreement >= 98%" or "drop <= 1%"'

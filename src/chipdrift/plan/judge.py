@@ -135,7 +135,10 @@ class Judge:
         indices: Sequence[int] | None = None,
         level: float = 0.95,
     ) -> list[Figures]:
-        """The figures of every pair on the samples of these ``indices`` (all of them)."""
+        """The figures of every pair on the samples of these ``indices`` (all of them).
+
+        The metric and the loss are those of all samples: on some they are None.
+        """
         wanted = self.every if indices is None else tuple(indices)
         cells = [self._cell(scheme, target) for scheme, target in pairs]
         assert self._scheduler is not None
@@ -194,20 +197,25 @@ class Judge:
         broken = [name for name, array in outputs.arrays.items() if not _finite(array)]
         if broken:
             return Figures(error=f"output {broken[0]} holds NaN or infinity", samples=len(indices))
+        told = Figures(
+            agreement=answers_agree(self.metric.answers(outputs), self.metric.answers(base)),
+            sqnr_db=NOISELESS_DB if noise is None else noise,
+            placement=placement_of(self.store, cell),
+            phone=phone_run_of(self.store, cell),
+            samples=len(indices),
+        )
+        if indices != self.every:
+            return told  # a metric of pairs needs both of each
         difference = compare(self.metric, outputs, base, level)
         sign = -1.0 if self.metric.higher_is_better else 1.0
         bounds = [
             None if bound is None else sign * bound for bound in (difference.low, difference.high)
         ]
         low, high = bounds if sign > 0 else bounds[::-1]
-        return Figures(
+        return replace(
+            told,
             metric=evaluate(self.metric, outputs, level),
             loss=Interval(value=sign * difference.value + 0.0, low=low, high=high),
-            agreement=answers_agree(self.metric.answers(outputs), self.metric.answers(base)),
-            sqnr_db=NOISELESS_DB if noise is None else noise,
-            placement=placement_of(self.store, cell),
-            phone=phone_run_of(self.store, cell),
-            samples=len(indices),
         )
 
 

@@ -76,6 +76,7 @@ class MixedSearch:
             self.desk.sensitivity.append(
                 Sensitivity(
                     target=self.side.ranker.name,
+                    base=self.base.name,
                     nodes=tuple(sorted(handle.nodes)),
                     to=to,
                     gain_db=round(gain, 3),

@@ -6,6 +6,7 @@ import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from chipdrift.plan.search import GroupSearch, few_of, held_of
 from chipdrift.plan.sides import Side, search_on_target
 from chipdrift.plan.told import Found, tell_plan
 from chipdrift.schemes import Scheme
+from chipdrift.store import digest_arrays
 
 PLAN_FILE = "plan.json"
 # Samples on which each chip's own target is tried before the search: whether a scheme runs at all,
@@ -202,8 +204,20 @@ def _audit(
         for scheme in ran:
             pricer.saw(scheme, side, answered[side.chip.name, scheme.name])
         runs[side.chip.name] = tuple(ran)
-        sides.append(_near(desk, side, [s for s in ran if s.kind == "qdq"], few))
+        near = _near(desk, side, [s for s in ran if s.kind == "qdq"], few)
+        sides.append(_apart(desk, near, [s for s in ran if s.kind != "qdq"], few))
     return _tuned(desk, asked, sides, runs), runs
+
+
+def _apart(desk: Desk, side: Side, schemes: Sequence[Scheme], few: Sequence[int]) -> Side:
+    """The side grouped with those alone that gave the same bits in float: no engine stands for it.
+
+    SM8350 says that it runs float16 and computes it as float32 (docs/decisions/002).
+    """
+    outputs = [desk.judge.outputs(scheme, side.target, few) for scheme in schemes]
+    bits = [digest_arrays(found.arrays.values())[:12] for found in outputs if found is not None]
+    group = "|".join([side.chip.group, *bits])
+    return replace(side, chip=side.chip.model_copy(update={"group": group}))
 
 
 def _tuned(

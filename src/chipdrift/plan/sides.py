@@ -55,7 +55,7 @@ def search_on_target(side: Side, why: str) -> Side:
         update={
             "searcher": side.target.name,
             "why": f"{why}; {side.ranker.name} ranks the layers",
-            "group": _group(side.target, side.target) + f"|fp16={side.chip.fp16}",
+            "group": _group(side.target, side.target, side.chip.fp16),
         }
     )
     return replace(side, chip=chip, searcher=side.target)
@@ -95,7 +95,7 @@ def _side(name: str) -> Side:
         evidence=target.evidence,
         searcher=searcher.name,
         why=why,
-        group=_group(target, searcher) + f"|fp16={fp16}",
+        group=_group(target, searcher, fp16),
         fp16=fp16,
         soc=silicon.soc if silicon is not None else None,
         soc_model=silicon.soc_model if silicon is not None else None,
@@ -104,9 +104,10 @@ def _side(name: str) -> Side:
     return Side(chip, target, searcher, ranker, silicon)
 
 
-def _group(target: Target, searcher: Target) -> str:
+def _group(target: Target, searcher: Target, fp16: bool | None) -> str:
+    """Equal for chips that may be searched together."""
     refused = ",".join(sorted(target.refuses))
-    return f"{searcher.name}|refuses={refused}|cautions={','.join(sorted(target.cautions))}"
+    return f"{searcher.name}|refuses={refused}|cautions={','.join(target.cautions)}|fp16={fp16}"
 
 
 def _chip_of(target: Target) -> Chip | None:

@@ -65,16 +65,16 @@ def why(budget: Budget, chip: PlanChip, entries: Mapping[str, Entry], done: Conf
         "confirmed": "the cheapest that holds the budget, and the interval's end holds it too",
         "within": "the cheapest that holds the budget; the interval reaches beyond it, so more "
         "samples are needed to show it",
-        "missed": "no candidate tried holds the budget; this one comes nearest",
+        "missed": f"none of {counted(done.looks, 'candidate')} that the confirming samples were "
+        "asked about holds the budget; this one comes nearest",
         "none": "",
     }[done.standing]
     text = f"{entry.words}: {said}; measured {_RESTS[chip.evidence]}."
-    if done.passed_over:
-        names = ", ".join(name for name, _ in done.passed_over)
-        text += (
-            f" Before it {names} held on the choosing samples and not on these; the interval is "
-            f"widened for the {done.looks} looks."
-        )
+    if done.looks > 1:
+        if done.passed_over and done.standing != "missed":
+            names = ", ".join(name for name, _ in done.passed_over)
+            text += f" Before it {names} held on the choosing samples and not on these."
+        text += f" The interval is widened for the {done.looks} looks."
     return text
 
 
@@ -122,6 +122,16 @@ def cap_words(plan: Plan) -> str | None:
     ]
     count = len({c.variant for c in plan.choices if c.variant is not None})
     lost = [(share, chip) for share, chip in dearer if share > 0.0005]
+    without = [
+        choice.chip
+        for choice in plan.choices
+        if choice.alone not in (None, choice.variant) and choice.standing in ("missed", "none")
+    ]
+    if without:
+        return (
+            f"At most {counted(plan.max_variants, 'variant')} ({count} used): under the cap "
+            f"{', '.join(without)} gets none that holds the budget."
+        )
     if not lost:
         return f"At most {counted(plan.max_variants, 'variant')}: the cap costs no chip anything."
     mean = sum(share for share, _ in dearer) / len(dearer)

@@ -96,16 +96,16 @@ class Asker:
 
     def _receive(self) -> tuple[Any, ...]:
         assert self._worker is not None
-        if not wait([self._worker.connection], self._timeout):
-            self._stop()
-            raise self._gone(f"no answer within {self._timeout:g} s")
-        try:
-            message = self._worker.receive()
-            while message[0] == "waiting":
+        message: tuple[Any, ...] = ("waiting",)
+        while message[0] == "waiting":  # a phone cools down, or comes back: the time begins anew
+            if not wait([self._worker.connection], self._timeout):
+                self._stop()
+                raise self._gone(f"no answer within {self._timeout:g} s")
+            try:
                 message = self._worker.receive()
-        except WorkerDiedError as error:
-            self._stop()
-            raise self._gone(str(error)) from error
+            except WorkerDiedError as error:
+                self._stop()
+                raise self._gone(str(error)) from error
         self._lost = 0
         if message[0] in ("refused", "error"):
             raise NoAnswerError(str(message[2]))

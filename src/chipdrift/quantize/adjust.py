@@ -75,26 +75,56 @@ def deciding(
     return {name for name in measured if made.get(name) not in inner}
 
 
-def given_ranges(
-    source: onnx.ModelProto, scheme: Scheme, measured: Mapping[str, Range]
-) -> dict[str, Range]:
+def given_ranges(source: onnx.ModelProto, scheme: Scheme, notes: list[str]) -> dict[str, Range]:
     """The scheme's own ranges; raises ChipdriftError for a tensor that the model does not have.
 
-    An activation that was not measured gets none: no quantizer stands there.
+    What a Relu or Clip makes gets no range beyond its bounds: the quantizer takes the clamp for
+    done by the range, and removes it.
     """
     makers = {out for node in source.graph.node for out in node.output}
     known = makers | {value.name for value in source.graph.input}
-    for tensor in scheme.ranges:
+    bounds = _bounds(source)
+    given: dict[str, Range] = {}
+    cut = []
+    for tensor, (low, high) in scheme.ranges.items():
         if tensor not in known:
             raise ChipdriftError(
                 f"Scheme {scheme.name}, [ranges]: {tensor!r} is no activation of the model as it "
                 f"is prepared.{_near(tensor, known)}"
             )
-    return {
-        tensor: (np.array(low, np.float32), np.array(high, np.float32))
-        for tensor, (low, high) in scheme.ranges.items()
-        if tensor in measured
-    }
+        least, most = bounds.get(tensor, (-np.inf, np.inf))
+        inner = (max(low, least), min(high, most))
+        if not inner[0] < inner[1]:
+            raise ChipdriftError(
+                f"Scheme {scheme.name}, [ranges]: {tensor!r} lies between {least:g} and {most:g} "
+                f"by its clamp, and none of that is in [{low:g}, {high:g}]."
+            )
+        # A step of float32 is no other range.
+        if abs(low - inner[0]) + abs(high - inner[1]) > 1e-5 * (inner[1] - inner[0]):
+            cut.append(tensor)
+        given[tensor] = (np.array(inner[0], np.float32), np.array(inner[1], np.float32))
+    if cut:
+        notes.append(
+            f"{len(cut)} of {len(scheme.ranges)} ranges go beyond what a Relu or Clip lets pass, "
+            f"and end there: {', '.join(cut[:5])}{' and more' * (len(cut) > 5)}"
+        )
+    return given
+
+
+def _bounds(source: onnx.ModelProto) -> dict[str, tuple[float, float]]:
+    """What each Relu and Clip holds its output between; a bound that is not constant is none."""
+    held = {init.name: init for init in source.graph.initializer}
+    found: dict[str, tuple[float, float]] = {}
+    for node in source.graph.node:
+        if node.op_type == "Relu":
+            found[node.output[0]] = (0.0, float("inf"))
+        elif node.op_type == "Clip":
+            ends = [-float("inf"), float("inf")]
+            for slot, name in enumerate(node.input[1:3]):
+                if name in held:
+                    ends[slot] = float(numpy_helper.to_array(held[name]).reshape(-1)[0])
+            found[node.output[0]] = (ends[0], ends[1])
+    return found
 
 
 def note_unused_ranges(quantized: onnx.ModelProto, scheme: Scheme, notes: list[str]) -> None:

@@ -61,6 +61,20 @@ def unshare_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def blocked_nodes(source: onnx.ModelProto, sizes: Mapping[str, int]) -> set[str]:
+    """Of the nodes in ``sizes`` (with their block sizes) those whose weights take blocks."""
+    floats = {init.name: init for init in source.graph.initializer}
+    found = set()
+    for node in source.graph.node:
+        axis = reduced_axis(node, floats)
+        if axis is None or node.name not in sizes or node.op_type == "ConvTranspose":
+            continue
+        dims = floats[node.input[1]].dims
+        if math.prod(dims[2:]) == 1 and dims[axis] % sizes[node.name] == 0:
+            found.add(node.name)
+    return found
+
+
 def block_weights(
     quantized: onnx.ModelProto,
     source: onnx.ModelProto,

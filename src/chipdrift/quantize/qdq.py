@@ -23,12 +23,12 @@ from chipdrift.quantize.adjust import (
     limit_weights,
     note_unused_ranges,
 )
-from chipdrift.quantize.blockwise import block_weights
+from chipdrift.quantize.blockwise import block_weights, blocked_nodes
 from chipdrift.quantize.islands import Islands, make_islands
 from chipdrift.quantize.layers import CLAMPS, layer_settings
 from chipdrift.quantize.mixed import TYPES, Mixture, Overrides, mix_types, weight_overrides
 from chipdrift.quantize.prepare import Preparation
-from chipdrift.quantize.ranges import FeedReader
+from chipdrift.quantize.ranges import FeedReader, Range
 from chipdrift.schemes import Scheme, Setting
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
@@ -85,12 +85,13 @@ def quantize_qdq(
         **_norm_overrides(mixture.source),
         **weight_overrides(mixture.source, settings, base),
     }
-    names = [node.name for node in mixture.source.graph.node]
-    blocked = {n for n in names if settings.get(n, base).block_size is not None}
-    limit_weights(mixture.source, scheme, overrides, blocked)
+    lengths = {n.name: settings.get(n.name, base).block_size for n in mixture.source.graph.node}
+    blocked = {name: size for name, size in lengths.items() if size is not None}
+    limit_weights(mixture.source, scheme, overrides, blocked_nodes(mixture.source, blocked))
     in_float = {name: s.kind for name, s in settings.items() if s.kind != "qdq"}
+    given = given_ranges(source, scheme, notes)
     quantized = _quantize(
-        plain, source, mixture, overrides, sorted(in_float), scheme, calibration, preparation
+        plain, source, given, mixture, overrides, sorted(in_float), scheme, calibration, preparation
     )
     note_unused_ranges(quantized, scheme, notes)
     sizes = {s.block_size for s in (base, *settings.values()) if s.block_size is not None}
@@ -135,6 +136,7 @@ def float_source(
 def _quantize(
     plain: onnx.ModelProto,
     source: onnx.ModelProto,
+    given: Mapping[str, Range],
     mixture: Mixture,
     overrides: Overrides,
     in_float: Sequence[str],
@@ -144,7 +146,8 @@ def _quantize(
 ) -> onnx.ModelProto:
     """Ranges of ``source``'s activations, and onnxruntime's quantizer on the mixture's model.
 
-    ``plain`` is ``source`` before the scheme replaced anything in it.
+    ``plain`` is ``source`` before the scheme replaced anything in it; ``given`` are ranges that
+    are not measured.
     """
     base = scheme.setting()
     with tempfile.TemporaryDirectory(prefix="chipdrift-") as folder:
@@ -173,9 +176,9 @@ def _quantize(
         )
         ranges = measure(plain)
         # Where all that count are given, none is measured for each new set of weights.
-        if scheme.adjust and not deciding(plain, ranges, in_float) <= set(scheme.ranges):
+        if scheme.adjust and not deciding(plain, ranges, in_float) <= set(given):
             ranges = measure(source)
-        ranges |= given_ranges(source, scheme, ranges)
+        ranges |= {tensor: given[tensor] for tensor in given if tensor in ranges}
         cache = Path(folder, "ranges.json")
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), cache)
         quantize_static(

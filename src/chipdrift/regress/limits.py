@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 
+from chipdrift.counts import rounded
 from chipdrift.errors import ChipdriftError, UnknownNameError
 from chipdrift.records import MetricInfo
 from chipdrift.regress.records import Change
@@ -12,11 +13,11 @@ _Measure = Callable[[Change, MetricInfo], float | None]
 
 
 def _changed(change: Change, metric: MetricInfo) -> float | None:
-    return None if change.agreement is None else 100 * (1 - change.agreement)
+    return None if change.agreement is None else rounded(1 - change.agreement, 100)
 
 
 def _bits(change: Change, metric: MetricInfo) -> float | None:
-    return None if change.identical is None else 100 * (1 - change.identical)
+    return None if change.identical is None else rounded(1 - change.identical, 100)
 
 
 def _lsb(change: Change, metric: MetricInfo) -> float | None:
@@ -26,8 +27,9 @@ def _lsb(change: Change, metric: MetricInfo) -> float | None:
 def _loss(change: Change, metric: MetricInfo) -> float | None:
     if change.delta is None:
         return None
-    worse = -change.delta.value if metric.higher_is_better else change.delta.value
-    return 100 * worse if "wilson" in metric.interval.lower() else worse
+    share = "wilson" in metric.interval.lower()
+    sign = -1.0 if metric.higher_is_better else 1.0
+    return rounded(change.delta.value, sign * (100 if share else 1))
 
 
 def _moved(change: Change, metric: MetricInfo) -> float | None:
@@ -35,7 +37,7 @@ def _moved(change: Change, metric: MetricInfo) -> float | None:
 
 
 def _slower(change: Change, metric: MetricInfo) -> float | None:
-    return None if change.timing is None else 100 * (change.timing.ratio - 1)
+    return None if change.timing is None else rounded(change.timing.ratio - 1, 100)
 
 
 _MEASURES: dict[str, tuple[_Measure, str]] = {

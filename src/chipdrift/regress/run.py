@@ -173,17 +173,7 @@ class _Comparison:
         return self._a.quantizers(scheme) == self._b.quantizers(scheme)
 
     def _delta(self, old: Any, new: Any) -> Delta | None:
-        if not self._testable:
-            return None
-        found = compare(self._metric, new, old)
-        return Delta(
-            value=found.value,
-            low=found.low,
-            high=found.high,
-            p_value=found.p_value,
-            p_holm=found.p_value,
-            significant=False,
-        )
+        return Delta.uncorrected(*compare(self._metric, new, old)) if self._testable else None
 
     def _timing(self, old: Sequence[float], new: Sequence[float]) -> Timing | None:
         """None between two machines, and on few samples."""

@@ -17,9 +17,12 @@ _HEAD, _TAIL = 70, 40
 # Where a node or a tensor is named, and where names stand among words. Targets are in neither:
 # their paths are needed whole.
 _NAMES = frozenset(
-    {"node", "nodes", "tensor", "inputs", "output", "together", "first_layer", "first_op"}
+    {
+        *("node", "nodes", "raised", "tensor", "inputs", "output"),
+        *("together", "first_layer", "first_op"),
+    }
 )
-_WORDS = frozenset({"words", "title", "experiment", "fix", "notes", "reason", "trouble"})
+_WORDS = frozenset({"words", "title", "experiment", "fix", "notes", "reason", "trouble", "why"})
 # A path may be longer than a name's limit; what is longer than this is none that one reads.
 _RUN = re.compile(r"\S{400,}")
 

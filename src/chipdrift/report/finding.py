@@ -7,6 +7,8 @@ from typing import Literal, final
 
 Kind = Literal["loss", "gain", "calm", "note", "caution", "missing"]
 Section = Literal[
+    "choices",
+    "confirmed",
     "matrix",
     "silicon",
     "phones",

@@ -8,7 +8,8 @@ from typing import final
 from urllib.parse import quote
 
 from chipdrift.counts import counted
-from chipdrift.records import Cell, Matrix, NodeTime, PhoneRun
+from chipdrift.records import Cell, Matrix, NodeTime, OutputDiff, PhoneRun
+from chipdrift.report.figures import listing, number
 from chipdrift.report.phones import (
     counted_away,
     is_silicon,
@@ -19,9 +20,12 @@ from chipdrift.report.phones import (
     waited,
     warning,
 )
+from chipdrift.report.remarks import shorten
 from chipdrift.report.told import part
 
 _MOST_NODES = 5
+_MOST_OUTPUTS = 3
+_NAME = 60  # characters
 
 
 @final
@@ -140,12 +144,25 @@ def _slowest(nodes: Sequence[NodeTime]) -> tuple[tuple[Slow, ...], str]:
     return tuple(shown), f"{rest} in {counted(len(left), 'other node')}, of {span(whole)} in all"
 
 
+def _apart(diffs: Sequence[OutputDiff]) -> str:
+    """What LiteRT's inference_diff told, the outputs that differ most first."""
+    ordered = sorted(diffs, key=lambda diff: -diff.mean)
+    unit = {"int8": " steps"}
+    told = [f"{shorten(d.output, _NAME)} {number(d.mean)}{unit.get(d.dtype, '')}" for d in ordered]
+    return (
+        f"XNNPACK against LiteRT's plain kernels, {counted(diffs[0].runs, 'random input')} "
+        f"(inference_diff), mean distance: {listing(told, _MOST_OUTPUTS)}"
+    )
+
+
 def _besides(run: PhoneRun) -> tuple[str, ...]:
-    """Comings and goings, and the bytes pushed: none of a phone that has everything already."""
+    """Comings and goings, the bytes pushed (none of a phone that has all), what a tool compared."""
     away = (counted_away(run.away),) if run.away else ()
+    diffs = (_apart(run.diffs),) if run.diffs else ()
     if run.sent:
-        return (*away, f"{_size(run.sent)} pushed")
-    return away if run.trouble else (*away, "nothing pushed: all of it was there")
+        return (*away, f"{_size(run.sent)} pushed", *diffs)
+    pushed = () if run.trouble else ("nothing pushed: all of it was there",)
+    return (*away, *pushed, *diffs)
 
 
 def _size(count: int) -> str:

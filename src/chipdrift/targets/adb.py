@@ -10,9 +10,7 @@ A result's evidence is ``device`` only where the phone says that it is silicon, 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import metadata, util
-from typing import final
 
 from chipdrift.errors import ChipdriftError, UnknownNameError
 from chipdrift.phones import (
@@ -26,15 +24,15 @@ from chipdrift.phones import (
     identify,
     kit_for,
 )
-from chipdrift.phones.kit import LIBRARY, PROVIDER, RUNNER, Kit, htp_libraries, piece
+from chipdrift.phones.kit import Kit, piece
 from chipdrift.phones.server import INSTALL
 from chipdrift.records import Evidence
-from chipdrift.targets import adb_litert, adb_netrun
+from chipdrift.targets import adb_litert, adb_netrun, adb_runner
 from chipdrift.targets.adb_visit import Tell
+from chipdrift.targets.adb_way import KINDS, Way
 from chipdrift.targets.base import Part, Session, Target, TargetInfo
 
 _QUALCOMM = ("qti", "qcom", "qualcomm")
-_KINDS = ("float32", "float16", "qdq", "asis")
 _COOL_SECONDS = "180"
 _RETURN_SECONDS = "60"
 _FLOAT32 = (
@@ -43,41 +41,9 @@ _FLOAT32 = (
 )
 
 
-@final
-@dataclass(frozen=True)
-class Way:
-    """One way to run a model on a phone.
-
-    ``needs`` are the kit's files for a chip of a Hexagon generation (``v73``), None unknown.
-    """
-
-    name: str
-    words: str
-    has_npu: bool
-
-    def needs(self, hexagon: str | None) -> list[str]:
-        """Names of files in the kit, those that run on the phone's CPU first."""
-        if self.name == "cpu":
-            return [RUNNER, LIBRARY]
-        if self.name == adb_litert.WAY:
-            return [adb_litert.PROGRAM]
-        libraries = htp_libraries(hexagon or "vNN")
-        if self.name == "qnn":
-            return [RUNNER, LIBRARY, *libraries]
-        return [adb_netrun.PROGRAM, *libraries]
-
-
-WAYS = {
-    way.name: way
-    for way in (
-        Way("cpu", "onnxruntime, CPU", False),
-        Way("qnn", "onnxruntime, QNN on the NPU", True),
-        Way(adb_netrun.WAY, "Qualcomm's qnn-net-run on the NPU", True),
-        Way(adb_litert.WAY, "LiteRT's benchmark_model, CPU", False),
-    )
+WAYS: dict[str, Way] = {
+    way.name: way for way in (adb_runner.CPU, adb_runner.QNN, adb_netrun.WAY, adb_litert.WAY)
 }
-
-_TOOLS = {adb_netrun.WAY: adb_netrun, adb_litert.WAY: adb_litert}
 
 
 def resolve(rest: str) -> Target:
@@ -93,10 +59,9 @@ def resolve(rest: str) -> Target:
     identity = identify(phone)
     kit = kit_for(identity.abi)
     way = WAYS[wanted] if slash else _best(kit, identity)
-    if way.name in _TOOLS:
-        _TOOLS[way.name].require(identity)
-    files = _files(kit, way, identity)
-    lacks = [name for name in files if not kit.holds(name)]
+    way.require(identity)
+    needed, files = _needed(way, identity), _files(kit, way, identity)
+    lacks = [name for name in needed if not kit.holds(name)]
     if lacks:
         raise ChipdriftError(
             f"Target adb:{rest}: {_and([kit.lack(name) for name in lacks])}, in {kit.folder}. "
@@ -118,41 +83,33 @@ def resolve(rest: str) -> Target:
 def _target(
     name: str, phone: Phone, identity: Identity, kit: Kit, way: Way, files: list[str]
 ) -> Target:
+    facts = way.facts(identity, kit)
     versions = {
+        **facts.versions,
         "soc": identity.soc_model or "unknown",
         "build": identity.build or "unknown",
         "android": identity.android or "none",
         "machine": identity.machine,
         "kit": kit.digest(files),
     }
-    release = kit.release() if LIBRARY in files else None
-    if release is not None:
-        versions = {"onnxruntime": release, **versions}
     cautions = []
     if identity.emulated is not None:
         cautions.append(f"not silicon: {identity.emulated}")
     elif identity.unknown_chip is not None:
         cautions.append(identity.unknown_chip)
     refuses = {"float32": _FLOAT32} if way.has_npu else {}
-    told = dict.fromkeys(_KINDS, cautions)
-    options = {"serial": phone.serial, "way": way.name}
-    if way.name in _TOOLS:
-        facts = _TOOLS[way.name].facts(identity, kit)
-        versions |= facts.versions
-        options |= facts.options
-        refuses |= facts.refuses
-        told = {kind: [*cautions, facts.cautions[kind]] for kind in _KINDS}
+    told = {kind: "; ".join(filter(None, (*cautions, facts.cautions.get(kind)))) for kind in KINDS}
     return Target(
         name=name,
         runtime=__name__,
         evidence=_evidence(identity),
         has_npu=way.has_npu,
-        profile="" if way.has_npu or way.name in _TOOLS else "ort-mlas",
+        profile=facts.profile,
         # Two phones of one chip and one build are two phones: each answers for itself.
-        options=options,
+        options={"serial": phone.serial, "way": way.name, **facts.options},
         versions=versions,
-        refuses=refuses,
-        cautions={kind: "; ".join(words) for kind, words in told.items() if words},
+        refuses={**refuses, **facts.refuses},
+        cautions={kind: words for kind, words in told.items() if words},
         description=f"{identity.label}, {way.words}",
         setup={
             "server": str(phone.server),
@@ -165,20 +122,22 @@ def _target(
     )
 
 
+def _needed(way: Way, identity: Identity) -> list[str]:
+    return way.needs(None if identity.chip is None else identity.chip.hexagon)
+
+
 def _files(kit: Kit, way: Way, identity: Identity) -> list[str]:
-    """What is pushed: what the way needs, and onnxruntime's provider where it is a file apart."""
-    hexagon = None if identity.chip is None else identity.chip.hexagon
-    needed = way.needs(hexagon)
-    return [*needed, PROVIDER] if way.name == "qnn" and kit.holds(PROVIDER) else needed
+    """What is pushed: what the way needs, and what else it takes of what the kit has."""
+    return [*_needed(way, identity), *(name for name in way.optional if kit.holds(name))]
 
 
 def _best(kit: Kit, identity: Identity) -> Way:
     """The NPU where the chip has one that is known and the kit has its files, else the CPU."""
     chip, maker = identity.chip, identity.soc_manufacturer.lower()
     if chip is None or chip.hexagon is None or maker not in _QUALCOMM:
-        return WAYS["cpu"]
-    npu = WAYS["qnn"]
-    return npu if all(kit.holds(name) for name in npu.needs(chip.hexagon)) else WAYS["cpu"]
+        return adb_runner.CPU
+    whole = all(kit.holds(name) for name in adb_runner.QNN.needs(chip.hexagon))
+    return adb_runner.QNN if whole else adb_runner.CPU
 
 
 def listed() -> list[TargetInfo]:
@@ -245,10 +204,11 @@ def parts(rest: str) -> list[Part]:
         return [*found, Part("phone", None, str(error).rstrip("."))]
     found.append(Part("phone", f"{phone.serial}: {identity.label}, {identity.abi}", ""))
     way = WAYS.get(wanted) or _best(kit, identity)
-    for name in _files(kit, way, identity):
+    for name in (*_needed(way, identity), *way.optional):
         here = str(kit.path(name)) if kit.holds(name) else None
-        found.append(Part(name, here, piece(identity.abi, name, kit.folder).get))
-    return [*found, *(_TOOLS[way.name].parts() if way.name in _TOOLS else [])]
+        get = piece(identity.abi, name, kit.folder).get
+        found.append(Part(name, here, get, optional=name in way.optional))
+    return [*found, *way.parts()]
 
 
 def _adbutils() -> str | None:
@@ -268,12 +228,7 @@ TELLS = True
 
 def open_session(path: str, options: Mapping[str, str], tell: Tell) -> Session:
     """The model at ``path`` on the phone; raises RefusedError with the runtime's words."""
-    from chipdrift.targets.adb_runner import RunnerSession
-
-    if options["way"] in _TOOLS:
-        session: Session = _TOOLS[options["way"]].open_session(path, options, tell)
-        return session
-    return RunnerSession(path, options, tell)
+    return WAYS[options["way"]].open_session(path, options, tell)
 
 
 def _and(names: list[str]) -> str:

@@ -21,21 +21,20 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
 from chipdrift.errors import ChipdriftError, ModelError
 from chipdrift.phones import Identity, Kit, Phone
-from chipdrift.targets import litert
-from chipdrift.targets.adb_tool import UNSEEN, Array, Facts, Place, Tool, ToolSession
+from chipdrift.targets import adb_diff, litert
+from chipdrift.targets.adb_tool import UNSEEN, Array, Place, Tool, ToolSession
 from chipdrift.targets.adb_visit import Tell
+from chipdrift.targets.adb_way import KINDS, Facts, Way
 from chipdrift.targets.base import Opened, Part, RefusedError, Session, pip_install
 
-WAY = "litert"
 PROGRAM = "benchmark_model"
 _ANSWERS, _PROFILE = "answers.raw", "profile.csv"
-_KINDS = ("float32", "float16", "qdq", "asis")
 _AVERAGE = re.compile(r"Inference \(avg\): ([0-9.e+]+)")
 # node type, start, first, avg_ms, %, cdf%, mem KB, times called, name: newer ones have no start,
 # and type and name may hold ", ".
@@ -50,31 +49,50 @@ _RUNS = "Operator-wise Profiling Info for Regular Benchmark Runs:"
 _TABLE, _INSIDE = "Run Order", "Delegate internal:"
 
 
-def require(phone: Identity) -> None:
-    """Raise ChipdriftError where no model can be made ready for it here."""
-    reason = litert.missing()
-    if reason is not None:
-        raise ChipdriftError(f"adb:{phone.serial}/{WAY} writes TFLite files here: {reason}.")
+@final
+class LitertWay(Way):
+    """A TFLite file written here, and LiteRT's tool on the phone."""
+
+    def needs(self, hexagon: str | None) -> list[str]:
+        """The tool alone: it is linked statically."""
+        del hexagon
+        return [PROGRAM]
+
+    def require(self, phone: Identity) -> None:
+        """Raise ChipdriftError where no model can be made ready for it here."""
+        reason = litert.missing()
+        if reason is not None:
+            raise ChipdriftError(
+                f"adb:{phone.serial}/{self.name} writes TFLite files here: {reason}."
+            )
+
+    def facts(self, phone: Identity, kit: Kit) -> Facts:
+        """The writer's version and what it cannot write; raises ChipdriftError where it lacks."""
+        del kit
+        self.require(phone)
+        host = litert.resolve("xnnpack")
+        return Facts(
+            versions={"tflite-writer": host.versions["tflite-writer"]},
+            refuses=host.refuses,
+            cautions=dict.fromkeys(KINDS, UNSEEN),
+        )
+
+    def parts(self) -> list[Part]:
+        """What writes TFLite files here."""
+        found = None if litert.missing() else metadata.version("ai-edge-litert")
+        return [Part("ai-edge-litert", found, pip_install("litert"))]
+
+    def open_session(self, path: str, options: Mapping[str, str], tell: Tell) -> Session:
+        """Write the model as TFLite and push it; raises RefusedError where it cannot be written."""
+        return ToolSession(Benchmark(Path(path)), options, tell)
 
 
-def facts(phone: Identity, kit: Kit) -> Facts:
-    """The writer's version and what it cannot write; raises ChipdriftError where it lacks."""
-    del kit
-    require(phone)
-    host = litert.resolve("xnnpack")
-    versions = {"tflite-writer": host.versions["tflite-writer"]}
-    return Facts(versions, {}, host.refuses, dict.fromkeys(_KINDS, UNSEEN))
-
-
-def parts() -> list[Part]:
-    """What is needed on this host beside the kit."""
-    found = None if litert.missing() else metadata.version("ai-edge-litert")
-    return [Part("ai-edge-litert", found, pip_install("litert"))]
-
-
-def open_session(path: str, options: Mapping[str, str], tell: Tell) -> Session:
-    """Write the model as TFLite and push it; raises RefusedError where it cannot be written."""
-    return ToolSession(Benchmark(Path(path)), options, tell)
+WAY = LitertWay(
+    "litert",
+    "LiteRT's benchmark_model, CPU",
+    has_npu=False,
+    optional=(adb_diff.PROGRAM,),
+)
 
 
 @final
@@ -82,6 +100,7 @@ class Benchmark(Tool):
     """A TFLite file."""
 
     program = PROGRAM
+    diff_program = adb_diff.PROGRAM
     folder = "out"
 
     def __init__(self, path: Path) -> None:
@@ -152,7 +171,7 @@ class Benchmark(Tool):
     def answers(self, files: Sequence[bytes]) -> list[Array]:
         """Cut the file: one output after the other, in the model's order."""
         (data,) = files
-        wanted = [np.dtype(np.float32 if p.shift is None else np.int8) for p in self._outputs]
+        wanted = [_dtype(port.shift) for port in self._outputs]
         sizes = [
             math.prod(self._shapes[port.name]) * dtype.itemsize
             for port, dtype in zip(self._outputs, wanted, strict=True)
@@ -177,6 +196,15 @@ class Benchmark(Tool):
         """Ops of the profile, the slowest first; none where the tool is too old to write it."""
         return read_profile(left.get(_PROFILE, b"").decode("utf-8", errors="replace"))
 
+    def diff_command(self, place: Place) -> str:
+        """See :mod:`chipdrift.targets.adb_diff`."""
+        return adb_diff.diff_command(place.kit, place.model)
+
+    def diffs(self, printed: str) -> list[dict[str, Any]]:
+        """How far XNNPACK lies from the plain kernels, by output."""
+        outputs = [(port.name, _dtype(port.shift).name) for port in self._outputs]
+        return adb_diff.read_diffs(printed, outputs)
+
     def hint(self, printed: str) -> str:
         """It only warns of options that it does not know, and goes on with random inputs."""
         ignored = _IGNORED.search(printed)
@@ -187,6 +215,11 @@ class Benchmark(Tool):
             f"; it does not know {' and '.join(lacks)}: take a newer one of TensorFlow Lite's, as "
             "LiteRT's own tool of that name has no inputs"
         )
+
+
+def _dtype(shift: int | None) -> np.dtype[Any]:
+    """What the file has for an output, by what its integers are short of the graph's."""
+    return np.dtype(np.float32 if shift is None else np.int8)
 
 
 def read_profile(text: str) -> list[tuple[str, str, float]]:

@@ -30,14 +30,14 @@ import numpy as np
 
 from chipdrift.errors import ChipdriftError, ModelError
 from chipdrift.graph.context import ContextModel, ContextTensor, Fitted, fit_names, read_context
-from chipdrift.phones import Identity, Kit, Phone
+from chipdrift.phones import Identity, Kit, Phone, htp_libraries
 from chipdrift.targets import htp
-from chipdrift.targets.adb_tool import UNSEEN, Array, Facts, Place, Tool, ToolSession
+from chipdrift.targets.adb_tool import UNSEEN, Array, Place, Tool, ToolSession
 from chipdrift.targets.adb_visit import Tell
+from chipdrift.targets.adb_way import KINDS, Facts, Way
 from chipdrift.targets.base import Opened, Part, RefusedError, Session, Target, pip_install
 from chipdrift.targets.ort import OrtSession, build
 
-WAY = "qnn-net-run"
 PROGRAM = "qnn-net-run"
 BACKEND = "libQnnHtp.so"
 _PROVIDER = "QNNExecutionProvider"
@@ -45,25 +45,47 @@ _ERROR = 3  # of onnxruntime's log levels
 _RELEASE = re.compile(r"v(\d+\.\d+\.\d+)")
 # libQnnHtp.so holds the build's name once more, alone.
 _BUILD = re.compile(rb"\x00v(\d+\.\d+\.\d+)\.\d{6,}[\w.-]*\x00")
-_KINDS = ("float32", "float16", "qdq", "asis")
 
 
-def require(phone: Identity) -> None:
-    """Raise ChipdriftError where no context can be compiled for its chip here."""
-    _simulated(phone)
+@final
+class NetRunWay(Way):
+    """A context binary compiled here, and Qualcomm's tool with its libraries on the phone."""
+
+    def needs(self, hexagon: str | None) -> list[str]:
+        """The tool and QNN's libraries."""
+        return [PROGRAM, *htp_libraries(hexagon or "vNN")]
+
+    def require(self, phone: Identity) -> None:
+        """Raise ChipdriftError where no context can be compiled for its chip here."""
+        _simulated(phone)
+
+    def facts(self, phone: Identity, kit: Kit) -> Facts:
+        """What compiles here, and the SDK; raises ChipdriftError where no context can be made."""
+        simulated = _simulated(phone)
+        found = _BUILD.search(kit.path(BACKEND).read_bytes())
+        versions = {f"host-{key}": value for key, value in simulated.versions.items()}
+        if found is not None:
+            versions["sdk"] = found[1].decode()
+        return Facts(
+            versions=versions,
+            options={"soc_model": simulated.options["soc_model"]},
+            cautions={
+                kind: "; ".join(filter(None, (simulated.cautions.get(kind), UNSEEN)))
+                for kind in KINDS
+            },
+        )
+
+    def parts(self) -> list[Part]:
+        """What compiles here."""
+        found = None if htp.missing() else metadata.version("onnxruntime-qnn")
+        return [Part("onnxruntime-qnn", found, pip_install("htp"))]
+
+    def open_session(self, path: str, options: Mapping[str, str], tell: Tell) -> Session:
+        """Compile the model and push it; raises RefusedError where the NPU takes it in parts."""
+        return ToolSession(NetRun(Path(path), options["soc_model"]), options, tell)
 
 
-def facts(phone: Identity, kit: Kit) -> Facts:
-    """What decides an answer beside the kit; raises ChipdriftError where no context can be made."""
-    simulated = _simulated(phone)
-    found = _BUILD.search(kit.path(BACKEND).read_bytes())
-    cautions = {
-        kind: "; ".join(filter(None, (simulated.cautions.get(kind), UNSEEN))) for kind in _KINDS
-    }
-    versions = {f"host-{key}": value for key, value in simulated.versions.items()}
-    if found is not None:
-        versions["sdk"] = found[1].decode()
-    return Facts(versions, {"soc_model": simulated.options["soc_model"]}, {}, cautions)
+WAY = NetRunWay(PROGRAM, "Qualcomm's qnn-net-run on the NPU", has_npu=True)
 
 
 def _simulated(phone: Identity) -> Target:
@@ -79,17 +101,6 @@ def _simulated(phone: Identity) -> Target:
         raise ChipdriftError(
             f"adb:{phone.serial}/{PROGRAM} compiles on this host, and cannot. {error}"
         ) from error
-
-
-def parts() -> list[Part]:
-    """What is needed on this host beside the kit."""
-    found = None if htp.missing() else metadata.version("onnxruntime-qnn")
-    return [Part("onnxruntime-qnn", found, pip_install("htp"))]
-
-
-def open_session(path: str, options: Mapping[str, str], tell: Tell) -> Session:
-    """Compile the model and push it; raises RefusedError where it does not go to the NPU whole."""
-    return ToolSession(NetRun(Path(path), options["soc_model"]), options, tell)
 
 
 @final

@@ -14,9 +14,10 @@ from typing import Any, final
 
 import numpy as np
 
-from chipdrift.phones import PhoneError, Stream
+from chipdrift.phones import Identity, Kit, PhoneError, Stream, htp_libraries
 from chipdrift.phones.kit import LIBRARY, PROVIDER, RUNNER
 from chipdrift.targets.adb_visit import Tell, Visit
+from chipdrift.targets.adb_way import Facts, Way
 from chipdrift.targets.base import Opened, RefusedError, Session
 
 Array = np.ndarray[Any, Any]
@@ -28,8 +29,34 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "=": "\\="})
 
 
 @final
+class RunnerWay(Way):
+    """The runner with onnxruntime's CPU provider, or with QNN's."""
+
+    def needs(self, hexagon: str | None) -> list[str]:
+        """The runner, its library, and QNN's where the NPU is asked for."""
+        return [RUNNER, LIBRARY, *(htp_libraries(hexagon or "vNN") if self.has_npu else [])]
+
+    def facts(self, phone: Identity, kit: Kit) -> Facts:
+        """onnxruntime's release, where its library tells; its CPU kernels have a profile."""
+        del phone
+        release = kit.release()
+        return Facts(
+            versions={} if release is None else {"onnxruntime": release},
+            profile="" if self.has_npu else "ort-mlas",
+        )
+
+    def open_session(self, path: str, options: Mapping[str, str], tell: Tell) -> Session:
+        """Push the model and start the runner; raises RefusedError with onnxruntime's words."""
+        return RunnerSession(path, options, tell)
+
+
+CPU = RunnerWay("cpu", "onnxruntime, CPU", has_npu=False)
+QNN = RunnerWay("qnn", "onnxruntime, QNN on the NPU", has_npu=True, optional=(PROVIDER,))
+
+
+@final
 class RunnerSession(Session):
-    """One model on one phone. A phone that went away in the middle is waited for, once a sample."""
+    """One model on one phone, which is waited for where it goes away (see :class:`Visit`)."""
 
     def __init__(self, path: str, options: Mapping[str, str], tell: Tell) -> None:
         self._visit = Visit(options, tell)
@@ -70,9 +97,9 @@ class RunnerSession(Session):
 
     def _command(self, more: str) -> str:
         provider = ""
-        if self._options["way"] == "qnn":
+        if self._options["way"] == QNN.name:
             provider = " --provider qnn --provider-option backend_path=libQnnHtp.so"
-            if PROVIDER in self._options["files"].split():
+            if PROVIDER in self._visit.pushed:
                 provider += f" --provider-library {self._visit.kit}/{PROVIDER}"
         return (
             f"cd {self._visit.work} && echo $$ > pid && export LD_LIBRARY_PATH={self._visit.kit} "
@@ -109,7 +136,7 @@ class RunnerSession(Session):
         return Opened(nodes, versions={"onnxruntime": str(self._standing["onnxruntime"])})
 
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
-        """One sample's outputs; waits once for a phone that went away."""
+        """One sample's outputs; waits for a phone that went away."""
         try:
             return self._visit.insist(lambda: self._run(feed), self._begin)
         except Exception:
@@ -162,7 +189,8 @@ class RunnerSession(Session):
 
     def finish(self) -> Mapping[str, Any]:
         """Heat and battery before and after, times on the phone, time per node, its log."""
-        told = self._visit.tell(len(self._seconds), self._seconds, self._profile)
+        further = {"nodes": self._profile} if self._seconds else {}
+        told = self._visit.tell(len(self._seconds), self._seconds, further)
         self.close()
         return told
 

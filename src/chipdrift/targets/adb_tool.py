@@ -6,7 +6,7 @@ What differs between the tools is a :class:`Tool`; pushing, running, health and 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -14,6 +14,7 @@ import numpy as np
 
 from chipdrift.phones import Phone, PhoneError, PhoneGoneError
 from chipdrift.phones.program import end_program, last_words, run_program
+from chipdrift.targets.adb_diff import SECONDS as DIFF_SECONDS
 from chipdrift.targets.adb_visit import Tell, Visit
 from chipdrift.targets.base import Opened, Session
 
@@ -23,17 +24,6 @@ UNSEEN = (
     "the way to this tool was tested with a stand-in for it on an emulated phone, and on no silicon"
 )
 _LIMIT = "300"  # seconds for one sample
-
-
-@final
-@dataclass(frozen=True)
-class Facts:
-    """What a way adds to its target: refusals and cautions by kind of scheme."""
-
-    versions: Mapping[str, str]
-    options: Mapping[str, str]
-    refuses: Mapping[str, str]
-    cautions: Mapping[str, str]
 
 
 @final
@@ -50,10 +40,12 @@ class Tool(ABC):
     """A model made ready for one tool.
 
     ``program`` is its file in the kit, ``model`` what is pushed for it, ``folder`` where below the
-    work folder it leaves its answers.
+    work folder it leaves its answers. ``diff_program`` is a further file, "" of none: where the kit
+    has it, it compares two ways to compute the model when all samples have run.
     """
 
     program: str
+    diff_program = ""
     model: bytes
     folder: str
 
@@ -92,6 +84,16 @@ class Tool(ABC):
         del left
         return []
 
+    def diffs(self, printed: str) -> list[dict[str, Any]]:
+        """What its ``diff_program`` printed; raises ValueError where it compared nothing."""
+        del printed
+        return []
+
+    def diff_command(self, place: Place) -> str:
+        """The command line of ``diff_program``."""
+        del place
+        return ""
+
     def hint(self, printed: str) -> str:
         """What is known of a failure with these words, as the end of a sentence, or ""."""
         del printed
@@ -100,7 +102,7 @@ class Tool(ABC):
 
 @final
 class ToolSession(Session):
-    """One model on one phone. A phone that went away in the middle is waited for, once a sample."""
+    """One model on one phone, which is waited for where it goes away (see :class:`Visit`)."""
 
     def __init__(self, tool: Tool, options: Mapping[str, str], tell: Tell) -> None:
         self._tool = tool
@@ -132,7 +134,7 @@ class ToolSession(Session):
         return self._opened
 
     def run(self, feed: Mapping[str, Array]) -> list[Array]:
-        """One sample's outputs; waits once for a phone that went away."""
+        """One sample's outputs; waits for a phone that went away."""
         self._last = self._tool.raws(feed)
         try:
             return self._visit.insist(self._run, self._again)
@@ -188,8 +190,16 @@ class ToolSession(Session):
 
     def finish(self) -> Mapping[str, Any]:
         """Heat and battery before and after, times where the tool tells them, the phone's log."""
-        return self._visit.tell(self._samples, self._seconds, self._profile)
+        asked: dict[str, Callable[[], Any]] = {"nodes": self._profile} if self._seconds else {}
+        if self._tool.diff_program in self._visit.pushed:
+            asked["diffs"] = self._diffs
+        return self._visit.tell(self._samples, self._seconds, asked)
 
     def _profile(self) -> list[tuple[str, str, float]]:
         _, left = self._do(profile=True)
         return self._tool.nodes({name: self._pull(name) for name in left})
+
+    def _diffs(self) -> list[dict[str, Any]]:
+        work, command = self._place.work, self._tool.diff_command(self._place)
+        ended = run_program(self._phone, work, command, self._tool.folder, DIFF_SECONDS)
+        return self._tool.diffs(ended.printed)

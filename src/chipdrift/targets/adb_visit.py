@@ -33,18 +33,20 @@ class Visit:
     """One session's stay. ``options`` are those of the target ``adb:`` (see :mod:`.adb`).
 
     A phone that is too hot is waited for before, where the session is asked for notes.
-    ``files``, ``kit`` (the folder of the kit on the phone) and ``work`` (a folder for what runs)
-    are there after :meth:`begin`.
+    ``pushed`` are the names of the kit's files. ``files``, ``kit`` (the folder of the kit on the
+    phone) and ``work`` (a folder for what runs) are there after :meth:`begin`.
     """
 
     def __init__(self, options: Mapping[str, str], tell: Tell) -> None:
         self._options = options
         self._tell = tell
         self.phone = Phone(options["serial"], AdbServer.at(options["server"]))
+        self.pushed = options["files"].split()
         self._log: RunLog | None = None
         self._away = 0
         self._notes = "notes" in options
         self._told: dict[str, Any] = {}
+        self._files: PhoneFiles | None = None
         self.insist(self._look, lambda: None)
 
     def _look(self) -> None:
@@ -55,9 +57,9 @@ class Visit:
 
     def begin(self) -> None:
         """Push the kit and make the folders: also after the phone went away and came back."""
-        names, kit = self._options["files"].split(), Kit(Path(self._options["kit"]))
-        self.files = PhoneFiles(self.phone)
-        self.kit = self.files.put_kit({name: kit.path(name) for name in names})
+        kit = Kit(Path(self._options["kit"]))
+        self.files = self._files = PhoneFiles(self.phone, before=self._files)
+        self.kit = self.files.put_kit({name: kit.path(name) for name in self.pushed})
         self.work = sweep_runs(self.phone, self.files.folder)
         if self._notes:
             self._log = RunLog(self.phone, self.files.folder)
@@ -96,13 +98,13 @@ class Visit:
         self,
         samples: int,
         seconds: Sequence[float],
-        profile: Callable[[], list[tuple[str, str, float]]],
+        further: Mapping[str, Callable[[], Any]],
     ) -> dict[str, Any]:
         """What :class:`chipdrift.records.PhoneRun` holds, the log as text; ends the log.
 
-        ``seconds`` are those of each sample on the phone, where they are known; then ``profile`` is
-        asked for (node, op, mean seconds). What cannot be had leaves its reason in ``trouble``, and
-        the rest is told all the same.
+        ``seconds`` are those of each sample on the phone, where they are known. ``further`` are
+        fields with what tells them, asked when all else is known: ``nodes`` is (node, op, mean
+        seconds). What cannot be had leaves its reason in ``trouble``, and the rest is told.
         """
         told: dict[str, Any] = {**self._told, "away": self._away, "samples": samples}
         told |= {"sent": self.files.sent, "log": ""}
@@ -110,7 +112,7 @@ class Visit:
             told["median_seconds"] = statistics.median(seconds)
             told["slowest_seconds"] = max(seconds)
         troubles = []
-        for name, ask in self._last_questions(bool(seconds), profile):
+        for name, ask in self._last_questions(further):
             try:
                 told[name] = ask()
             except (PhoneError, ValueError, KeyError, TypeError) as error:
@@ -121,7 +123,7 @@ class Visit:
         return told | ({"trouble": "; ".join(troubles)} if troubles else {})
 
     def _last_questions(
-        self, timed: bool, profile: Callable[[], list[tuple[str, str, float]]]
+        self, further: Mapping[str, Callable[[], Any]]
     ) -> list[tuple[str, Callable[[], Any]]]:
         log = self._log
         asked: list[tuple[str, Callable[[], Any]]] = [
@@ -129,6 +131,4 @@ class Visit:
         ]
         if log is not None:
             asked.append(("log", log.read))
-        if timed:
-            asked.append(("nodes", profile))
-        return asked
+        return [*asked, *further.items()]

@@ -81,11 +81,13 @@ class Part:
     """One thing a target is made of: a package, a program, a folder.
 
     ``found`` is its version or place, or None where it lacks; ``get`` is the command that gets it.
+    The target is there without what is ``optional``.
     """
 
     name: str
     found: str | None
     get: str
+    optional: bool = False
 
 
 def pip_install(extra: str) -> str:

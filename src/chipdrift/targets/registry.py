@@ -13,11 +13,6 @@ from chipdrift.targets.plugins import Runtime, find_plugins
 
 _PLUMBING = frozenset(
     {
-        "adb_litert",
-        "adb_netrun",
-        "adb_runner",
-        "adb_tool",
-        "adb_visit",
         "arm64",
         "arm64root",
         "base",
@@ -27,6 +22,7 @@ _PLUMBING = frozenset(
         "process",
         "registry",
         "releases",
+        "tuned",
         "worker",
     }
 )
@@ -39,7 +35,8 @@ def runtimes() -> dict[str, Runtime]:
     """
     found = {}
     for entry in pkgutil.iter_modules(targets.__path__):
-        if entry.name not in _PLUMBING:
+        # What stands behind the / of a target adb: is no runtime of its own.
+        if entry.name not in _PLUMBING and not entry.name.startswith("adb_"):
             module = importlib.import_module(f"{targets.__name__}.{entry.name}")
             found[getattr(module, "PREFIX", entry.name)] = cast(Runtime, module)
     return found

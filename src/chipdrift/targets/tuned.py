@@ -48,11 +48,17 @@ def split_options(
 
 
 def with_options(target: Target, given: Mapping[str, str], known: Mapping[str, Option]) -> Target:
-    """``target`` with the options set; no profile was probed from it so, nor shares its family."""
+    """``target`` with the options set, beside those that it has.
+
+    No profile was probed from it so, nor does it share its family.
+    """
     if not given:
         return target
-    said = "".join(f"+{name}={value}" for name, value in given.items())
-    base, at, release = target.name.partition("@")
+    tuned, at, release = target.name.partition("@")
+    base, *before = tuned.split("+")
+    every = {**dict(text.split("=", 1) for text in before), **given}
+    said = "".join(f"+{name}={value}" for name, value in sorted(every.items()))
+    plain = None if target.family is None else target.family.partition("+")[0]
     return replace(
         target,
         name=f"{base}{said}{at}{release}",
@@ -60,7 +66,7 @@ def with_options(target: Target, given: Mapping[str, str], known: Mapping[str, O
         description=", ".join(
             [target.description, *(f"{name}={value}" for name, value in given.items())]
         ),
-        family=None if target.family is None else f"{target.family}{said}",
+        family=None if plain is None else f"{plain}{said}",
         profile="",
     )
 

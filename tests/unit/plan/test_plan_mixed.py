@@ -40,7 +40,8 @@ def chain(path: Path) -> Path:
 class PlantedJudge:
     """Noise adds up: 1e-6 for each tensor in 8 bits unless planted; 0 where both its ends are 16.
 
-    ``weights`` is noise that goes only where the node itself is in float.
+    ``weights`` is noise that goes only where the node itself is in float; ``few`` is what the few
+    samples show that is not so on all.
     """
 
     def __init__(
@@ -48,11 +49,11 @@ class PlantedJudge:
         model: Path,
         tensors: dict[int, float],
         weights: dict[int, float] | None = None,
-        jitter: float = 0.0,
+        few: dict[int, float] | None = None,
     ) -> None:
         self.model, self.tensors, self.weights = model, tensors, weights or {}
         self.metric = parse_budget("sqnr >= 1", "sqnr")[1]
-        self.jitter = jitter
+        self.few = few or {}
         self.whole: list[frozenset[str]] = []
 
     def variant(self, scheme: Scheme) -> Any:
@@ -77,7 +78,10 @@ class PlantedJudge:
         noise = 0.0
         for i in range(LAYERS + 1):
             ends = {f"n{j}" for j in (i - 1, i) if 0 <= j < LAYERS}
-            noise += 0.0 if ends <= raised.keys() else self.tensors.get(i, 1e-6)
+            made = self.tensors.get(i, 1e-6)
+            if indices is not None:
+                made = self.few.get(i, made)
+            noise += 0.0 if ends <= raised.keys() else made
         for i in range(LAYERS):
             in_float = raised.get(f"n{i}") in ("float16", "float32")
             noise += 0.0 if in_float else self.weights.get(i, 0.0)
@@ -87,14 +91,14 @@ class PlantedJudge:
         )
 
 
-def search(tmp_path: Path, judge: PlantedJudge, least: float) -> MixedSearch:
+def search(tmp_path: Path, judge: PlantedJudge, least: float, border: float = 0.1) -> MixedSearch:
     budget, _ = parse_budget(f"sqnr >= {least}", "sqnr")
 
     def price(scheme: Scheme, side: Any) -> Any:
-        """Each raised layer costs 1, each border of a raised stretch 0.1."""
+        """Each raised layer costs 1, each end of a raised stretch ``border``."""
         raised = {int(name[1:]) for layer in scheme.layer for name in layer.nodes}
         borders = sum((i in raised) != (i + 1 in raised) for i in range(-1, LAYERS))
-        return SimpleNamespace(value=10 + len(raised) + 0.1 * borders)
+        return SimpleNamespace(value=10 + len(raised) + border * borders)
 
     desk = Desk(cast(Any, judge), Recipes(tmp_path), budget, price, lambda _: None)
     target = SimpleNamespace(name="the chip")
@@ -149,10 +153,23 @@ def test_what_another_needed_edge_does_already_is_dropped(tmp_path: Path, model:
     assert len(found) <= 3
 
 
-def test_a_hole_is_filled_where_that_is_cheaper(tmp_path: Path, model: Path) -> None:
-    """Not here: a layer costs 1, the two borders that it spares 0.2."""
+def test_what_only_the_few_samples_showed_is_dropped(tmp_path: Path, model: Path) -> None:
+    """Ranked first by the few, and not needed on all."""
+    judge = PlantedJudge(model, {2: 1e-2}, few={9: 1e-1})
+    assert chosen(tmp_path, judge, 40) == {"n1", "n2"}
+
+
+@pytest.mark.parametrize(
+    ("border", "nodes"), [(0.1, {"n3", "n4", "n6", "n7"}), (3.0, {"n3", "n4", "n5", "n6", "n7"})]
+)
+def test_a_hole_is_filled_where_that_is_cheaper(
+    tmp_path: Path, model: Path, border: float, nodes: set[str]
+) -> None:
+    """A layer more costs 1, and spares two borders."""
     judge = PlantedJudge(model, {4: 1e-2, 7: 1e-2})
-    assert chosen(tmp_path, judge, 40) == {"n3", "n4", "n6", "n7"}
+    found = search(tmp_path, judge, 40, border).climb("uint16")
+    assert found is not None
+    assert {name for handle in found for name in handle.nodes} == nodes
 
 
 def test_bad_weights_are_mended_by_float_alone(tmp_path: Path, model: Path) -> None:

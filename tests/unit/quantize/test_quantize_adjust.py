@@ -70,6 +70,20 @@ def test_the_range_of_a_raised_tensor_has_its_own_integers() -> None:
     assert [s for s in scales if s == pytest.approx(51 / 255)]
 
 
+def test_a_range_beyond_a_clamp_ends_at_the_clamp() -> None:
+    """The quantizer removes the Clip: were the range wider, values above six would pass."""
+    model = loaded("cnn")
+    made = apply(model, ranges={"k2": (-1.0, 12.0), "r1": (-3.0, 9.0), "r3": (0.0, 4.0)})
+    held = constants(made)
+    assert held["k2_scale"] == pytest.approx(6 / 255)
+    assert (held["k2_zero_point"], held["r1_zero_point"]) == (0, 0)
+    assert held["r1_scale"] == pytest.approx(9 / 255)
+    (note,) = [n for n in made.notes if "go beyond" in n]
+    assert note.startswith("2 of 3 ranges") and "k2, r1" in note
+    with pytest.raises(ChipdriftError, match="'k2' lies between 0 and 6 by its clamp"):
+        apply(model, ranges={"k2": (7.0, 12.0)})
+
+
 @pytest.mark.parametrize("granularity", ["tensor", "channel"])
 def test_a_weights_range_makes_its_integers_smaller(granularity: str) -> None:
     model = loaded("cnn")
@@ -96,6 +110,16 @@ def test_a_range_per_channel_of_convolution_gemm_and_transposed() -> None:
         assert made[f"{name}_scale"] == pytest.approx(np.array(limits) / 127, rel=1e-6)
         held = made[f"{name}_quantized"]
         assert held.shape[axis] == count
+
+
+def test_what_takes_no_blocks_takes_a_range() -> None:
+    """A ConvTranspose keeps a scale per channel in a scheme of blocks; a 1x1 Conv has blocks."""
+    fields: dict[str, Any] = {"weights": "int4", "granularity": "block", "block_size": 32}
+    made = constants(apply(loaded("cnn"), weight_ranges={"n_c4": 1.5}, **fields))
+    assert made["w4_scale"] == pytest.approx(np.full(12, 1.5 / 7.5))
+    assert made["w3_scale"].shape == (32, 1, 1, 1)
+    with pytest.raises(ChipdriftError, match="n_c3: its weights have a scale for each block"):
+        apply(loaded("cnn"), weight_ranges={"n_c3": 1.5}, **fields)
 
 
 def test_a_smaller_range_clips() -> None:
@@ -210,7 +234,7 @@ def test_what_a_preparation_keeps_changes_no_bit() -> None:
         ),
     ]
     model, samples = loaded("cnn"), feeds(loaded("cnn"), 6)
-    other = [{"x": feed["x"] * 3} for feed in samples]
+    other = [*samples[:-1], {"x": samples[-1]["x"] * 3}]
     roomy, narrow = Preparation(), Preparation(most=1)
     for scheme in [*schemes, *schemes[::-1]]:
         for cal in (samples, other):

@@ -10,7 +10,7 @@ from report_html import read
 from report_matrices import CPU, EVIL, SAMPLES, cell, matrix, without
 from rich.console import Console
 
-from chipdrift.records import Cell, Matrix, NodeTime, PhoneRun, PhoneState
+from chipdrift.records import Cell, Matrix, NodeTime, OutputDiff, PhoneRun, PhoneState
 from chipdrift.report import print_matrix
 from chipdrift.report.page import render
 from chipdrift.report.phones import heat, lines, state
@@ -165,6 +165,25 @@ def test_what_lacks_is_told_with_its_trouble() -> None:
     assert "charging not told 25.4 MB pushed no log" in rows(html)[1, "w8a8"]
     mute = run(on(EMULATED, "w8a8", PhoneRun(trouble="it went away")))
     assert rows(render(mute, {}))[0, "w8a8"].endswith("not told ⚠ it went away no log")
+
+
+def test_how_far_litert_s_own_ways_lie_apart_is_one_line() -> None:
+    def diff(output: str, mean: float, dtype: str = "int8") -> OutputDiff:
+        return OutputDiff(output=output, dtype=dtype, runs=10, mean=mean, deviation=0)
+
+    several = (diff("a", 0), diff(EVIL, 2e-5, "float32"), diff("c", 0.25), diff("d", 0))
+    made = run(
+        on(PHONE, "w8a8", told(diffs=several, sent=0)),
+        on(PHONE, "fp32", told(diffs=(diff("a" * 80, 1),))),
+        on(PHONE, "fp16", told()),
+    )
+    found = rows(render(made, {}))
+    assert (
+        "nothing pushed: all of it was there XNNPACK against LiteRT's plain kernels, 10 random "
+        f"inputs (inference_diff), mean distance: c 0.25 steps, {EVIL} 2e-05 and 2 more"
+    ) in found[0, "w8a8"]
+    assert f"distance: {'a' * 57}... 1 steps" in found[0, "fp32"]
+    assert "inference_diff" not in found[0, "fp16"]
 
 
 def test_no_time_of_an_emulated_phone_is_shown_as_a_phone_s() -> None:

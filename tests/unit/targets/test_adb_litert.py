@@ -22,7 +22,7 @@ from chipdrift.targets.adb_tool import Place
 pytest.importorskip("ai_edge_litert")
 
 Array = np.ndarray[Any, Any]
-PLACE = Place("/kit", "/work", "/files/model")
+PLACE = Place("KIT", "RUN", "FILES/model")
 
 
 def by_the_interpreter(tool: Benchmark, raws: dict[str, bytes]) -> bytes:
@@ -75,14 +75,15 @@ def test_the_command_is_the_documented_one(tmp_path: Path) -> None:
     path, feeds = two_ends(tmp_path, "w8a8")
     tool = Benchmark(path)
     names = list(tool.raws(feeds[0]))
-    words = tool.command(PLACE, dict(zip(names, ["/f/a", "/f/b"], strict=True)), False).split()
-    assert words[0] == "/kit/benchmark_model"
+    pushed = dict(zip(names, ["FILES/a", "FILES/b"], strict=True))
+    words = tool.command(PLACE, pushed, False).split()
+    assert words[0] == "KIT/benchmark_model"
     assert dict(word[2:].split("=", 1) for word in words[1:]) == {
-        "graph": "/files/model",
+        "graph": "FILES/model",
         "input_layer": "input0,input1",
         "input_layer_shape": "1,3,9,7:1,3,9,7",
-        "input_layer_value_files": "input0:/f/a,input1:/f/b",
-        "output_filepath": "/work/out/answers.raw",
+        "input_layer_value_files": "input0:FILES/a,input1:FILES/b",
+        "output_filepath": "RUN/out/answers.raw",
         "num_runs": "1",
         "min_secs": "0",
         "warmup_runs": "0",
@@ -90,8 +91,8 @@ def test_the_command_is_the_documented_one(tmp_path: Path) -> None:
         "num_threads": "1",
         "use_xnnpack": "true",
     }
-    profiled = tool.command(PLACE, dict.fromkeys(names, "/f/a"), True)
-    assert "--op_profiling_output_file=/work/out/profile.csv" in profiled
+    profiled = tool.command(PLACE, pushed, True)
+    assert "--op_profiling_output_file=RUN/out/profile.csv" in profiled
     size = 2 * 8 * 9 * 7 * 4
     with pytest.raises(ValueError, match=f"{size - 1} bytes, and they have {size}"):
         tool.answers([bytes(size - 1)])
@@ -106,7 +107,7 @@ def test_its_average_is_in_microseconds(tmp_path: Path) -> None:
     assert tool.seconds(f"{words}Inference (avg): 1.23457e+06\nINFO: Note") == 1.23457
     assert tool.seconds(f"{words}Inference (avg): 271\n") == pytest.approx(271e-6)
     assert tool.seconds("count=0\n") is None
-    warned = "WARN: Unconsumed cmdline flags: --input_layer_value_files=input0:/a --more=1\n"
+    warned = "WARN: Unconsumed cmdline flags: --input_layer_value_files=input0:FILES/a --more=1\n"
     assert tool.hint(warned).startswith(
         "; it does not know --input_layer_value_files: take a newer"
     )
@@ -173,11 +174,11 @@ def test_what_cannot_be_written_is_refused(scheme: str, tmp_path: Path) -> None:
     with pytest.raises(RefusedError) as refusal:
         Benchmark(path)
     assert "\n" not in str(refusal.value)
-    facts = adb_litert.facts(identity_of("P1", {}, "aarch64", True), Kit(tmp_path))
+    facts = adb_litert.WAY.facts(identity_of("P1", {}, "aarch64", True), Kit(tmp_path))
     assert "float32" in facts.refuses and "uint16" in facts.refuses
 
 
 def test_without_litert_here_nothing_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("chipdrift.targets.litert.missing", lambda: "ai-edge-litert is missing")
     with pytest.raises(ChipdriftError, match="P1/litert writes TFLite files here: ai-edge-litert"):
-        adb_litert.require(identity_of("P1", {}, "aarch64", True))
+        adb_litert.WAY.require(identity_of("P1", {}, "aarch64", True))

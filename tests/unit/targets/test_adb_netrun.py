@@ -28,7 +28,7 @@ pytest.importorskip("onnxruntime_qnn")
 
 Array = np.ndarray[Any, Any]
 SM8550 = "43"
-PLACE = Place("/kit", "/work", "/files/context")
+PLACE = Place("KIT", "RUN", "FILES/context")
 
 
 def save_two_ends(path: Path) -> list[dict[str, Array]]:
@@ -134,15 +134,15 @@ def test_the_command_is_the_documented_one(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(demo_quantized("w8a8").data)
     tool = NetRun(path, SM8550)
-    inputs = {"image": "/files/a"}
-    assert tool.first(inputs) == "echo image:=/files/a > inputs.txt"
-    assert tool.first({"a": "/x", "b": "/y"}) == "echo 'a:=/x b:=/y' > inputs.txt"
+    inputs = {"image": "FILES/a"}
+    assert tool.first(inputs) == "echo image:=FILES/a > inputs.txt"
+    assert tool.first({"a": "X", "b": "Y"}) == "echo 'a:=X b:=Y' > inputs.txt"
     assert tool.command(PLACE, inputs, False).split() == [
-        "/kit/qnn-net-run",
-        *("--retrieve_context", "/files/context"),
-        *("--backend", "/kit/libQnnHtp.so"),
-        *("--input_list", "/work/inputs.txt"),
-        *("--output_dir", "/work/out"),
+        "KIT/qnn-net-run",
+        *("--retrieve_context", "FILES/context"),
+        *("--backend", "KIT/libQnnHtp.so"),
+        *("--input_list", "RUN/inputs.txt"),
+        *("--output_dir", "RUN/out"),
         "--use_native_input_files",
         "--use_native_output_files",
     ]
@@ -202,12 +202,12 @@ def test_facts_need_the_chip_s_number(tmp_path: Path) -> None:
     kit = Kit(tmp_path)
     kit.path("libQnnHtp.so").write_bytes(b"\x7fELF..\0v2.40.0.251030123456_189\0..")
     with pytest.raises(ChipdriftError, match=r"P1/qnn-net-run needs the chip's soc_model.*P1 does"):
-        adb_netrun.facts(phone(), kit)
+        adb_netrun.WAY.facts(phone(), kit)
     with pytest.raises(ChipdriftError, match="a XY9999, which the catalogue does not know"):
-        adb_netrun.facts(phone(ro_soc_model="XY9999"), kit)
+        adb_netrun.WAY.facts(phone(ro_soc_model="XY9999"), kit)
     with pytest.raises(ChipdriftError, match=r"compiles on this host, and cannot\..*simulat"):
-        adb_netrun.require(phone(ro_soc_model="MT6989"))
-    facts = adb_netrun.facts(phone(ro_soc_model="SM8550"), kit)
+        adb_netrun.WAY.require(phone(ro_soc_model="MT6989"))
+    facts = adb_netrun.WAY.facts(phone(ro_soc_model="SM8550"), kit)
     assert facts.options == {"soc_model": SM8550}
     assert facts.versions["sdk"] == "2.40.0"
     assert facts.versions["host-onnxruntime-qnn"]
@@ -222,7 +222,7 @@ class TellsVersion:
         self.printed = printed
 
     def shell(self, command: str) -> Ran:
-        assert command.split()[:3] == ["LD_LIBRARY_PATH=/kit", "/kit/qnn-net-run", "--version"]
+        assert command.split()[:3] == ["LD_LIBRARY_PATH=KIT", "KIT/qnn-net-run", "--version"]
         return Ran(0, self.printed, "")
 
 

@@ -171,6 +171,9 @@ def _try(
     except SilentError as error:
         words = f"the target did not answer: {str(error)[:200]}"
         return told.model_copy(update={"words": words}), None
+    except ChipdriftError as error:
+        words = f"it could not be made: {str(error)[:200]}"
+        return told.model_copy(update={"words": words}), None
     chance = judge.chance(before, after)
     keep = chance <= level
     if keep:

@@ -261,16 +261,17 @@ def _no_number(words: str) -> NoReturn:
 
 def _consistent(told: dict[str, Any], bundle: Bundle) -> None:
     """Raise KeyError where the manifest names what it does not have, TypeError for a wrong type."""
-    samples, inputs = told["golden"]["samples"], told["golden"]["inputs"]
+    samples, inputs = _list(told["golden"]["samples"]), _list(told["golden"]["inputs"])
+    _list(told["files"])
     _equal(len(inputs), samples)
     _are(str, [told["name"], told["safe"], *_list(told["off"])])
     for spec in inputs:
         _are(str, [spec["name"], spec["dtype"]])
         _are(int, _list(spec["shape"]))
-    names = [name for v in told["variants"] for name in (v["file"], *_list(v["beside"]))]
+    names = [name for v in _list(told["variants"]) for name in (v["file"], *_list(v["beside"]))]
     names += [name for files in samples for name in _list(files)]
     variants = [told["safe"]]
-    for chip in told["chips"]:
+    for chip in _list(told["chips"]):
         _are(str, [chip["why"], *_list(chip["names"]), *_list(chip["manufacturers"])])
         _are(str, [*chip["options"], *chip["options"].values()])
         _are(bool, [chip["npu"]])
@@ -291,7 +292,7 @@ def _consistent(told: dict[str, Any], bundle: Bundle) -> None:
 
 
 def _golden_names(golden: dict[str, Any], samples: int) -> list[str]:
-    expected, limits = golden["expected"], golden["limits"]
+    expected, limits = _list(golden["expected"]), _list(golden["limits"])
     _equal(len(limits), expected)
     _equal(samples, [expected])
     _are(int, [] if golden["top"] is None else [golden["top"]])
@@ -312,8 +313,8 @@ def _are(kind: type, values: list[Any]) -> None:
     """Of numbers, ``int`` means whole ones below 2^53, however they are written."""
     for value in values:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if kind is int and number:
-            held = value == int(value) and abs(value) <= 2**53
+        if kind is int:
+            held = number and value == int(value) and abs(value) <= 2**53
         else:
             held = number if kind is float else isinstance(value, kind)
         if not held:
