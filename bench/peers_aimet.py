@@ -116,17 +116,15 @@ def raise_by_share(task: Task, sim: QuantizationSimModel, best: float) -> Quanti
     return sim
 
 
-def quantize(task: Task, name: str, best: float) -> tuple[bytes, float, int]:
-    """The QDQ model, its score by AIMET's simulation, and its activations beyond 8 bits."""
+def quantize(task: Task, name: str, best: float) -> tuple[bytes, float]:
+    """The QDQ model and its score by AIMET's simulation."""
     sim = simulated(task, name.endswith("best"))
     if "amp" in name:
         raise_by_amp(task, sim, best, "float16" if name.endswith("float") else "int16")
     elif name.endswith("lite"):
         sim = raise_by_share(task, sim, best)
-    enabled = [(n, q) for n, q in sim.qc_quantize_op_dict.items() if q.enabled]
-    raised = sum(q.bitwidth > 8 for n, q in enabled if n not in sim.param_names)
     model = sim.to_onnx_qdq(export_int32_bias=True, prequantize_constants=True)
-    return model.SerializeToString(), task.score(sim.session), raised
+    return model.SerializeToString(), task.score(sim.session)
 
 
 def tries(task: Task) -> Iterable[Variant]:

@@ -32,7 +32,6 @@ class Variant:
     seconds: float
     score: float | None = None
     drop: float | None = None
-    raised: int = 0
     error: str | None = None
 
 
@@ -70,18 +69,18 @@ class Task:
 
 
 def attempt(
-    task: Task, name: str, words: str, make: Callable[[], tuple[bytes, float, int]], best: float
+    task: Task, name: str, words: str, make: Callable[[], tuple[bytes, float]], best: float
 ) -> Variant:
-    """Run one try: ``make`` gives the model file, its score and how many layers were raised."""
+    """Run one try: ``make`` gives the model file and its score."""
     started = time.perf_counter()
     try:
-        content, score, raised = make()
+        content, score = make()
     except Exception as error:  # a peer's failure is a row of the table
         line = f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]
         return Variant(name, words, None, time.perf_counter() - started, error=line)
     seconds = time.perf_counter() - started
     (task.folder / f"{name}.onnx").write_bytes(content)
-    return Variant(name, words, f"{name}.onnx", seconds, score, best - score, raised)
+    return Variant(name, words, f"{name}.onnx", seconds, score, best - score)
 
 
 def tell(variant: Variant) -> None:

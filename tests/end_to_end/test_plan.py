@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import signal
@@ -14,9 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import onnx
 import pytest
+from plan_runs import ENGINE, command, lasting, plan
 
 from chipdrift import read_matrix
 from chipdrift.demo import paths
@@ -26,7 +24,6 @@ from chipdrift.schemes import get_scheme
 if TYPE_CHECKING:
     from conftest import Cli
 
-ENGINE = "sim:hexagon-v73"
 # Two bases, no calibration on the target: what is searched is mixed precision.
 SHORT = ("--scheme", "w8a8_pc,w8a16_pc", "--no-calibrate", "--limit", "48")
 
@@ -36,35 +33,6 @@ def _lent_workers(worker_pool: Any) -> Iterator[None]:
     """What is asked here is what is made of answers: the workers of the test before will do."""
     with worker_pool.lending():
         yield
-
-
-def plan(out: Path, *words: str) -> tuple[int, str, str]:
-    """``chipdrift plan`` on the demo, in this process: exit code, stdout, stderr."""
-    demo = paths()
-    return command(
-        *("plan", str(demo.model), "--data", str(demo.data), "-o", str(out)),
-        *("--calibration", str(demo.calibration), "--jobs", "1"),
-        *words,
-    )
-
-
-def command(*words: str) -> tuple[int, str, str]:
-    from chipdrift.cli.main import main
-
-    shown, told, code = io.StringIO(), io.StringIO(), 0
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", ["chipdrift", *words])
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(told):
-            try:
-                main()
-            except SystemExit as stop:
-                code = int(stop.code or 0)
-    return code, shown.getvalue(), told.getvalue()
-
-
-def lasting(found: Plan) -> dict[str, Any]:
-    """All but what another run has a right to say otherwise."""
-    return found.model_dump(mode="json", exclude={"created", "seconds"})
 
 
 @pytest.fixture(scope="module")
@@ -276,121 +244,6 @@ def test_a_plan_is_shown_as_a_table_with_its_reasons(mixed: tuple[Path, Plan]) -
     assert "sqnr >= 20 with the whole interval (24 samples" in lines[0]
     assert any(line.startswith(f"{ENGINE}: ") and "the cheapest" in line for line in lines)
     assert f"Plan: {out / 'plan.json'}" in told
-
-
-# A planted bad layer.
-
-
-@pytest.fixture(scope="module")
-def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with ``bad.onnx``, ``good.onnx``, ``data.npz`` and ``cal.npz``.
-
-    In the bad one a channel is a thousand times the others between ``grow`` and ``shrink``; in the
-    good one it is as the others. All else, and the function that is computed, is the same.
-    """
-    from onnx import TensorProto, helper, numpy_helper
-
-    folder = tmp_path_factory.mktemp("spoilt")
-    for name, factor in (("bad", 1000.0), ("good", 1.0)):
-        rng = np.random.default_rng(22)
-        big = np.ones((1, 16), np.float32)
-        big[0, 3] = factor
-        weights = {
-            "w1": rng.standard_normal((16, 16)) * 0.3,
-            "big": big,
-            "small": 1 / big,
-            "little": rng.standard_normal((1, 16)) * 0.3,
-            "w2": rng.standard_normal((16, 10)),
-        }
-        nodes = [
-            helper.make_node("MatMul", ["x", "w1"], ["a"], "enter"),
-            helper.make_node("Mul", ["a", "big"], ["b"], "grow"),
-            helper.make_node("Mul", ["b", "small"], ["c"], "shrink"),
-            helper.make_node("Add", ["c", "little"], ["d"], "shift"),
-            helper.make_node("Relu", ["d"], ["e"], "clamp"),
-            helper.make_node("MatMul", ["e", "w2"], ["y"], "leave"),
-        ]
-        ends = [
-            helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 16]),
-            helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10]),
-        ]
-        graph = helper.make_graph(
-            nodes,
-            name,
-            ends[:1],
-            ends[1:],
-            [numpy_helper.from_array(v.astype(np.float32), k) for k, v in weights.items()],
-        )
-        opset = [helper.make_opsetid("", 21)]
-        onnx.save(
-            helper.make_model(graph, opset_imports=opset, ir_version=10), folder / f"{name}.onnx"
-        )
-    rng = np.random.default_rng(5)
-    for name, count in (("data", 400), ("cal", 100)):
-        np.savez(folder / f"{name}.npz", x=rng.standard_normal((count, 16)).astype(np.float32))
-    return folder
-
-
-def plan_spoilt(folder: Path, name: str, out: Path, chip: str, *words: str) -> Plan:
-    code, shown, told = command(
-        *("plan", str(folder / f"{name}.onnx"), "--data", str(folder / "data.npz")),
-        *("--calibration", str(folder / "cal.npz"), "--chips", chip, "-o", str(out)),
-        *("--budget", "agreement >= 85%", "--scheme", "w8a8,w8a16", "--jobs", "1", "--json"),
-        *words,
-    )
-    assert code == 0, told
-    return Plan.model_validate_json(shown)
-
-
-@pytest.mark.parametrize("chip", [ENGINE, "sim:ort-mlas"])
-def test_a_layer_that_ruins_the_model_is_found_and_it_alone_is_raised(
-    spoilt: Path, tmp_path: Path, chip: str
-) -> None:
-    found = plan_spoilt(spoilt, "bad", tmp_path / "bad", chip, "--no-calibrate")
-    scores = {score.scheme: score for score in found.scores}
-    plain = scores["w8a8"].metric
-    assert plain is not None and plain.value < 0.75  # it is ruined
-    (choice,) = found.choices
-    variant = next(c for c in found.candidates if c.scheme == choice.variant)
-    assert variant.how == "mixed"
-    assert set(variant.raised) == {"grow", "shrink"}
-    assert choice.standing in ("confirmed", "within")
-    assert choice.metric is not None and choice.metric.value >= 0.85
-    most = max(found.sensitivity, key=lambda one: one.gain_db)
-    assert set(most.nodes) == {"grow", "shrink"}
-    others = [s.gain_db for s in found.sensitivity if not {"grow", "shrink"} & set(s.nodes)]
-    assert most.gain_db > 3 > max(others)
-
-
-def test_where_no_layer_is_bad_none_is_raised(spoilt: Path, tmp_path: Path) -> None:
-    found = plan_spoilt(spoilt, "good", tmp_path / "good", ENGINE)
-    assert (found.choices[0].variant, found.choices[0].standing) == ("w8a8", "confirmed")
-    assert all(candidate.raised == () for candidate in found.candidates)
-    assert found.sensitivity == ()
-
-
-def test_pairs_are_planned_for_with_a_file_of_their_own_to_confirm_on(
-    spoilt: Path, tmp_path: Path
-) -> None:
-    """Similarity of pairs: what chooses and what confirms are two files, neither is parted."""
-    rng = np.random.default_rng(6)
-    for name, count in (("choose", 60), ("confirm", 80)):
-        x = rng.standard_normal((count, 16)).astype(np.float32)
-        pairs = np.array([(i, (7 * i + 3) % count) for i in range(count // 2)])
-        labels = np.array([float(x[a] @ x[b]) for a, b in pairs])
-        np.savez(tmp_path / f"{name}.npz", x=x, pairs=pairs, labels=labels)
-    code, shown, told = command(
-        *("plan", str(spoilt / "good.onnx"), "--data", str(tmp_path / "choose.npz")),
-        *("--confirm", str(tmp_path / "confirm.npz"), "--calibration", str(spoilt / "cal.npz")),
-        *("--chips", ENGINE, "--budget", "spearman drop <= 10%", "--scheme", "w8a8"),
-        *("-o", str(tmp_path / "plan"), "--jobs", "1", "--json"),
-    )
-    assert code == 0, told
-    found = Plan.model_validate_json(shown)
-    assert (found.choosing, found.confirming, found.metric.name) == (60, 80, "spearman")
-    (choice,) = found.choices
-    assert choice.metric is not None and choice.samples == 80
-    assert not list((tmp_path / "plan").glob("*.part.json"))
 
 
 # On the simulator, and killed.

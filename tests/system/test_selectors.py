@@ -25,6 +25,7 @@ from selector_process import (
 )
 
 from chipdrift.bundle import Made, SigningKey, make_bundle
+from chipdrift.plan import read_plan
 
 pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
@@ -258,9 +259,15 @@ def test_every_type_of_output(
 def test_the_how_to(tmp_path: Path) -> None:
     """From the demo's model over a plan to a Java program that picks for three phones."""
     printed = run_page(ROOT / "docs" / "howto" / "bundle.md", tmp_path)
-    picked = "\n".join(printed).splitlines()
-    assert "SM8450: w8a8_pc NPU" in picked
-    assert "SM8550: w8a8_pc NPU" in picked
-    assert "SM7550: w8a8_pc NPU" in picked
+    told = "\n".join(printed)
+    picked = told.splitlines()
+    plan = read_plan(tmp_path / "runs" / "plan")
+    for choice in plan.choices:
+        assert choice.standing in ("confirmed", "within")
+        assert f"{choice.chip.upper()}: {choice.variant} NPU" in picked
+    assert len(plan.choices) == 3
     assert "SM8650: fp32 CPU" in picked
     assert "SM9999: fp32 CPU" in picked
+    assert "runs/plan/confirm: passed" in told
+    assert "runs/changed: failed" in told
+    assert "points of top1 lost against the float model" in told

@@ -32,33 +32,36 @@ def confirm(
     budget: Budget,
     sides: Sequence[Side],
     queues: Mapping[str, Sequence[Scheme]],
+    seen: dict[str, list[tuple[Scheme, Figures]]] | None = None,
 ) -> dict[str, Confirmed]:
     """Each chip's first candidate that holds the budget, by the chip's own target.
 
     ``queues`` has a chip's candidates, first choice first. All chips are asked together, round by
     round; the interval of a chip that needed k looks is that of the level 1 - 0.05 / k
-    (Bonferroni). Where none of the looks holds, the nearest is told as "missed".
+    (Bonferroni). Where none of the looks holds, the nearest is told as "missed". ``seen`` has what
+    was asked about before, which counts as looks, and takes what is asked now.
     """
     found: dict[str, Confirmed] = {}
-    seen: dict[str, list[tuple[Scheme, Figures]]] = {side.chip.name: [] for side in sides}
-    for look in range(LOOKS):
-        asked = [
-            (side, queues[side.chip.name][look])
-            for side in sides
-            if side.chip.name not in found and look < len(queues[side.chip.name])
-        ]
+    seen = {} if seen is None else seen
+    while True:
+        asked: dict[int, list[tuple[Side, Scheme]]] = {}
+        for side in sides:
+            name = side.chip.name
+            before = seen.setdefault(name, [])
+            rest = [s for s in queues[name] if s.name not in {old.name for old, _ in before}]
+            if name not in found and rest and len(before) < LOOKS:
+                asked.setdefault(len(before) + 1, []).append((side, rest[0]))
         if not asked:
             break
-        pairs = [(scheme, side.target) for side, scheme in asked]
-        for (side, scheme), figures in zip(
-            asked, judge.measure(pairs, level=1 - 0.05 / (look + 1)), strict=True
-        ):
-            name = side.chip.name
-            seen[name].append((scheme, figures))
-            state = _standing(budget, judge, figures)
-            if state in ("confirmed", "within"):
-                before = tuple((s.name, _over(budget, judge, f)) for s, f in seen[name][:-1])
-                found[name] = Confirmed(scheme, state, figures, look + 1, before)
+        for look, some in asked.items():
+            figures = judge.measure([(s, side.target) for side, s in some], level=1 - 0.05 / look)
+            for (side, scheme), one in zip(some, figures, strict=True):
+                told = seen[side.chip.name]
+                told.append((scheme, one))
+                state = _standing(budget, judge, one)
+                if state in ("confirmed", "within"):
+                    passed = tuple((s.name, _over(budget, judge, f)) for s, f in told[:-1])
+                    found[side.chip.name] = Confirmed(scheme, state, one, look, passed)
     for side in sides:
         name = side.chip.name
         if name not in found:

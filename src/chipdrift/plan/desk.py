@@ -52,6 +52,20 @@ class Desk:
             return False
         return within(self.budget, self.judge.metric, figures.metric, figures.loss)
 
+    def hopeless(self, figures: Figures) -> bool:
+        """Whether it does not run, or even the good end of its interval is beyond the budget."""
+        if figures.metric is None or figures.loss is None:
+            return figures.error is not None
+        best = figures.loss.low if figures.loss.low is not None else figures.loss.value
+        metric = figures.metric
+        top = metric.high if self.judge.metric.higher_is_better else metric.low
+        return not within(
+            self.budget,
+            self.judge.metric,
+            metric.model_copy(update={"value": metric.value if top is None else top}),
+            figures.loss.model_copy(update={"value": best}),
+        )
+
     def excess(self, figures: Figures) -> float:
         """How far it is beyond the budget; infinite where it has no figure."""
         if figures.metric is None or figures.loss is None:
@@ -63,6 +77,12 @@ class Desk:
     ) -> list[Figures]:
         """Candidates on one target."""
         return self.judge.measure([(scheme, target) for scheme in schemes], indices)
+
+    def glance(
+        self, schemes: Sequence[Scheme], target: Target, few: Sequence[int]
+    ) -> list[Figures]:
+        """Candidates on a few samples, with their metric: for what a few rule out already."""
+        return self.judge.measure([(scheme, target) for scheme in schemes], few, judged=True)
 
     def cost(self, scheme: Scheme, side: Side) -> float:
         """What a candidate costs on a chip; infinite where nothing can be said."""

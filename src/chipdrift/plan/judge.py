@@ -134,17 +134,20 @@ class Judge:
         pairs: Iterable[tuple[Scheme, Target]],
         indices: Sequence[int] | None = None,
         level: float = 0.95,
+        judged: bool = False,
     ) -> list[Figures]:
         """The figures of every pair on the samples of these ``indices`` (all of them).
 
-        The metric and the loss are those of all samples: on some they are None.
+        The metric and the loss are those of all samples. On some they are None, unless ``judged``
+        asks for them and no sample is one of a pair.
         """
         wanted = self.every if indices is None else tuple(indices)
         cells = [self._cell(scheme, target) for scheme, target in pairs]
         assert self._scheduler is not None
         run_cells(self.store, self.request, self._scheduler, cells, wanted)
         base = self.baseline(wanted)
-        return [self._figures(cell, base, wanted, level) for cell in cells]
+        told = wanted == self.every or (judged and "pairs" not in self.request.samples.extras)
+        return [self._figures(cell, base, wanted, level if told else None) for cell in cells]
 
     def outputs(self, scheme: Scheme, target: Target, indices: Sequence[int]) -> Outputs | None:
         """What was answered on samples that were measured before; None where it did not run."""
@@ -187,7 +190,7 @@ class Judge:
         return replace(self.request, samples=take(samples, indices, samples.name))
 
     def _figures(
-        self, cell: CellPlan, base: Outputs, indices: tuple[int, ...], level: float
+        self, cell: CellPlan, base: Outputs, indices: tuple[int, ...], level: float | None
     ) -> Figures:
         if not cell.runs:
             return Figures(error=cell.reason)
@@ -204,8 +207,8 @@ class Judge:
             phone=phone_run_of(self.store, cell),
             samples=len(indices),
         )
-        if indices != self.every:
-            return told  # a metric of pairs needs both of each
+        if level is None:
+            return told
         difference = compare(self.metric, outputs, base, level)
         sign = -1.0 if self.metric.higher_is_better else 1.0
         bounds = [

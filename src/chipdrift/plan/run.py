@@ -18,16 +18,16 @@ from chipdrift.matrix.schedule import Progress
 from chipdrift.metrics import evaluate, info, sqnr_db
 from chipdrift.plan.ask import SCHEMES, Asked, look_up
 from chipdrift.plan.calibrated import calibrated
-from chipdrift.plan.confirm import Confirmed, confirm
+from chipdrift.plan.confirm import LOOKS, Confirmed, confirm
 from chipdrift.plan.cover import choose_variants
 from chipdrift.plan.desk import Desk
-from chipdrift.plan.judge import Judge
+from chipdrift.plan.judge import Figures, Judge
 from chipdrift.plan.options import try_options, tuned_side
 from chipdrift.plan.pricing import Pricer
 from chipdrift.plan.recipes import Recipes
 from chipdrift.plan.records import Objective, Plan
 from chipdrift.plan.search import GroupSearch, few_of, held_of
-from chipdrift.plan.sides import Side, search_on_target
+from chipdrift.plan.sides import Side, judged_by_target
 from chipdrift.plan.told import Found, tell_plan
 from chipdrift.schemes import Scheme
 from chipdrift.store import digest_arrays
@@ -93,21 +93,17 @@ def run_plan(
         output=output,
         times=times,
     )
-    with _search(folder, asked, objective, jobs, timeout, progress, tell) as (desk, pricer):
+    with (
+        _search(folder, asked, objective, jobs, timeout, progress, tell) as (desk, pricer),
+        Judge(folder / "confirm", asked.confirming, jobs, timeout, progress) as judge,
+    ):
         sides, runs = _audit(desk, pricer, asked)
         groups = _groups(desk, sides, runs, thorough, calibrate)
+        found = Found(asked, tuple(sides), desk, pricer, groups)
         for group in groups.values():
             group.run()
-        _share_finds(desk, sides, groups)
-        found = Found(asked, tuple(sides), desk, pricer, groups)
-        found.alone = _chosen(found, sides, None)
-        allowed = _allowed(found, max_variants)
-        first = found.alone if allowed is None else {}
-        queues = {s.chip.name: found.queue(s, allowed, first.get(s.chip.name)) for s in sides}
+        confirmed = _confirmed(found, judge, max_variants)
         single = found.best_single()
-    tell("confirming on data that was not used to choose")
-    with Judge(folder / "confirm", asked.confirming, jobs, timeout, progress) as judge:
-        confirmed = confirm(judge, asked.budget, sides, queues)
         base = judge.baseline(judge.every)
         found.baseline = evaluate(judge.metric, base)
         found.metric = info(judge.metric, base)
@@ -237,29 +233,29 @@ def _tuned(
 
 
 def _near(desk: Desk, side: Side, schemes: Sequence[Scheme], few: Sequence[int]) -> Side:
-    """The side as it is where the engine answers nearly as its target, else searched on that."""
+    """The side, judged by its target for those activations where the engine is not near it."""
     if side.searcher.name == side.target.name or not schemes:
         return side
     desk.judge.measure([(scheme, side.searcher) for scheme in schemes], few)
     base = desk.judge.baseline(few)
-    worst: tuple[float, str] | None = None
+    far: dict[str, str] = {}
     for scheme in schemes:
         engine = desk.judge.outputs(scheme, side.searcher, few)
         real = desk.judge.outputs(scheme, side.target, few)
         if engine is None or real is None:
-            worst = (float("-inf"), scheme.name)
-            break
+            far.setdefault(scheme.activations, f"the engine does not run {scheme.name}")
+            continue
         apart, noise = sqnr_db(engine, real), sqnr_db(real, base)
         if apart is None or noise is None:
             continue  # the same bits, or no noise to hide a difference in
-        worst = min(filter(None, (worst, (apart - noise, scheme.name))))
-    if worst is None or worst[0] >= _NEAR_DB:
-        return side
-    return search_on_target(
-        side,
-        f"the target itself: under {worst[1]} the engine's difference from it is not "
-        f"{_NEAR_DB:g} dB below the quantization noise on this model",
-    )
+        if apart - noise < _NEAR_DB:
+            below = f"{max(0.0, apart - noise):.0f} dB below the quantization noise"
+            far.setdefault(
+                scheme.activations,
+                f"under {scheme.name} the engine's difference from it is {below}, and "
+                f"{_NEAR_DB:g} are needed",
+            )
+    return judged_by_target(side, far)
 
 
 def _groups(
@@ -290,6 +286,34 @@ def _share_finds(desk: Desk, sides: Sequence[Side], groups: Mapping[str, GroupSe
         group.score_on(
             [scheme for name, scheme in finds.items() if scheme.kind == "qdq" or name in runnable]
         )
+
+
+def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confirmed]:
+    """Each chip's choice, confirmed; where it misses, the search goes on and the looks count on."""
+    seen: dict[str, list[tuple[Scheme, Figures]]] = {}
+    while True:
+        _share_finds(found.desk, found.sides, found.groups)
+        found.alone = _chosen(found, found.sides, None)
+        allowed = _allowed(found, most)
+        first = found.alone if allowed is None else {}
+        queues = {
+            side.chip.name: found.queue(side, allowed, first.get(side.chip.name))
+            for side in found.sides
+        }
+        found.desk.tell("confirming on data that was not used to choose")
+        confirmed = confirm(judge, found.desk.budget, found.sides, queues, seen)
+        missed = {
+            side.chip.group
+            for side in found.sides
+            if confirmed[side.chip.name].standing == "missed" and len(seen[side.chip.name]) < LOOKS
+        }
+        going_on = [found.groups[name] for name in missed if not found.groups[name].thorough]
+        if not going_on:
+            return confirmed
+        for group in going_on:
+            found.desk.tell(f"{group.side.chip.name}: the cheapest misses; searching on")
+            group.thorough = True
+            group.run_on()
 
 
 def _allowed(found: Found, most: int | None) -> set[str] | None:

@@ -13,7 +13,6 @@ from chipdrift.plan.mixed import MixedSearch
 from chipdrift.plan.records import How
 from chipdrift.plan.sides import Side
 from chipdrift.schemes import Scheme
-from chipdrift.targets import Target
 
 # Samples that rank layers: an SQNR settles with far fewer than an accuracy needs.
 FEW = 48
@@ -41,8 +40,13 @@ class GroupSearch:
     def run(self) -> None:
         """Search in the order of cost; ``scores`` says what was found."""
         self._simple()
+        self.run_on()
+
+    def run_on(self) -> None:
+        """What is dearer than the simple schemes, unless one of them is enough."""
         if self._enough():
             return
+        self._dear()
         base = self._best(_BASES)
         if base is None:
             return
@@ -66,10 +70,6 @@ class GroupSearch:
         """Candidates that other groups found."""
         self._score([scheme for scheme in schemes if scheme.name not in self.scores])
 
-    def target_for(self, scheme: Scheme) -> Target:
-        """Who answers for a scheme: no engine stands for a chip's own float arithmetic."""
-        return self.side.searcher if scheme.kind == "qdq" else self.side.target
-
     @property
     def _who(self) -> str:
         return self.side.chip.name
@@ -80,10 +80,31 @@ class GroupSearch:
             words = (scheme.description or scheme.name).rstrip(".")
             how: How = "float" if scheme.kind == "float16" else "scheme"
             self.desk.add(Entry(scheme, how, words))
-        self._score(self.runs)
+        self._score([s for s in self.runs if s.name in _BASES or not self._is_dear(s)])
+
+    def _dear(self) -> None:
+        """The schemes whose judge takes minutes, where the others are not enough."""
+        self._score(self._hopeful([s for s in self.runs if s.name not in self.scores]))
+
+    def _is_dear(self, scheme: Scheme) -> bool:
+        """Whether its judge is not the engine: that takes minutes, not seconds."""
+        return self.side.judge_of(scheme).name != self.side.ranker.name
+
+    def _hopeful(self, schemes: Sequence[Scheme]) -> list[Scheme]:
+        """Without those that a few samples rule out, which keep these figures."""
+        few = few_of(self.desk.judge.request.samples)
+        left = []
+        for scheme, figures in zip(
+            schemes, self.desk.glance(schemes, self.side.target, few), strict=True
+        ):
+            if self.desk.hopeless(figures):
+                self.scores[scheme.name] = figures
+            else:
+                left.append(scheme)
+        return left
 
     def _score(self, schemes: Sequence[Scheme]) -> None:
-        pairs = [(scheme, self.target_for(scheme)) for scheme in schemes]
+        pairs = [(scheme, self.side.judge_of(scheme)) for scheme in schemes]
         for scheme, figures in zip(schemes, self.desk.judge.measure(pairs), strict=True):
             self.scores[scheme.name] = figures
 

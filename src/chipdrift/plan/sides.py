@@ -4,12 +4,13 @@ whom.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from chipdrift.chips import Chip, get_chip
+from chipdrift.chips import Chip, get_chip, recognize
 from chipdrift.errors import ChipdriftError
 from chipdrift.plan.records import PlanChip
+from chipdrift.schemes import Scheme
 from chipdrift.targets import Target, get_target
 from chipdrift.targets.tuned import bare
 
@@ -18,8 +19,9 @@ from chipdrift.targets.tuned import bare
 class Side:
     """A chip to plan for.
 
-    ``target`` confirms; ``searcher`` judges candidates while the search goes on; ``ranker`` says
-    which layers matter and is calibrated on: the engine, even where it is not near enough to judge.
+    ``target`` confirms; ``searcher`` judges candidates while the search goes on, but for those with
+    activations of a type in ``far``, where the engine is not near; ``ranker`` says which layers
+    matter and is calibrated on: the engine, even where it is not near enough to judge.
     """
 
     chip: PlanChip
@@ -27,6 +29,14 @@ class Side:
     searcher: Target
     ranker: Target
     silicon: Chip | None
+    far: frozenset[str] = frozenset()
+
+    def judge_of(self, scheme: Scheme) -> Target:
+        """Who judges a scheme in the search; no engine stands for a chip's own float arithmetic."""
+        if scheme.kind != "qdq":
+            return self.target
+        types = {layer.activations or scheme.activations for layer in scheme.layer}
+        return self.target if (types | {scheme.activations}) & self.far else self.searcher
 
 
 def resolve_sides(names: Sequence[str]) -> list[Side]:
@@ -49,16 +59,24 @@ def resolve_sides(names: Sequence[str]) -> list[Side]:
     return sides
 
 
-def search_on_target(side: Side, why: str) -> Side:
-    """The same chip, searched on its own target because no engine stands for it."""
+def judged_by_target(side: Side, far: Mapping[str, str]) -> Side:
+    """The side where the engine is not near; ``far`` has the reason by the type of activations.
+
+    Candidates with such activations are judged by the target; all of them are where 8 bits are far.
+    """
+    if not far:
+        return side
+    whole = "uint8" in far
+    judge = side.target if whole else side.searcher
+    what = "the target itself" if whole else f"{judge.name}; with {', '.join(far)} the target"
     chip = side.chip.model_copy(
         update={
-            "searcher": side.target.name,
-            "why": f"{why}; {side.ranker.name} ranks the layers",
-            "group": _group(side.target, side.target, side.chip.fp16),
+            "searcher": judge.name,
+            "why": f"{what}: {'; '.join(far.values())}. {side.ranker.name} ranks the layers",
+            "group": _group(side.target, judge, side.chip.fp16) + f"|far={','.join(sorted(far))}",
         }
     )
-    return replace(side, chip=chip, searcher=side.target)
+    return replace(side, chip=chip, searcher=judge, far=frozenset(far))
 
 
 def _side(name: str) -> Side:
@@ -111,10 +129,11 @@ def _group(target: Target, searcher: Target, fp16: bool | None) -> str:
 
 
 def _chip_of(target: Target) -> Chip | None:
-    soc = bare(target.name).partition(":")[2]
+    """The catalogue's chip that a target is of, as far as it says so; an emulated one is none."""
     if target.name.startswith("htp:"):
-        return get_chip(soc)
-    return None
+        return get_chip(bare(target.name).partition(":")[2])
+    told = target.versions.get("soc", "")
+    return recognize(told) if told and target.evidence == "device" else None
 
 
 def _android_names(chip: Chip | None) -> tuple[str, ...]:

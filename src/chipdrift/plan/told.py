@@ -20,6 +20,8 @@ from chipdrift.schemes import Scheme
 
 # Where no candidate holds the budget, so many of the nearest are asked to confirm.
 _NEAREST = 2
+# What is no nearer to the float model than this may miss for the same reason.
+_STEP_DB = 1.0
 
 
 @dataclass(eq=False)
@@ -71,7 +73,7 @@ class Found:
         nearest = float("-inf")
         near = self.nearness(side)
         for name in sorted(held, key=lambda n: (n != first, held[n], -near[n], n)):
-            if not queue or near[name] > nearest:
+            if not queue or near[name] > nearest + _STEP_DB:
                 queue.append(self.desk.entries[name].scheme)
                 nearest = near[name]
         return queue
@@ -199,7 +201,7 @@ def _scores(found: Found, side: Side) -> Sequence[Score]:
     made = []
     for name, figures in group.scores.items():
         scheme = found.desk.entries[name].scheme
-        target = group.target_for(scheme)
+        target = group.side.judge_of(scheme)
         made.append(
             Score(
                 chip=side.chip.name,

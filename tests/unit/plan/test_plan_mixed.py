@@ -103,7 +103,7 @@ def search(tmp_path: Path, judge: PlantedJudge, least: float, border: float = 0.
     desk = Desk(cast(Any, judge), Recipes(tmp_path), budget, price, lambda _: None)
     target = SimpleNamespace(name="the chip")
     side = SimpleNamespace(
-        searcher=target, ranker=target, target=target, chip=SimpleNamespace(name="c")
+        judge_of=lambda scheme: target, ranker=target, target=target, chip=SimpleNamespace(name="c")
     )
     return MixedSearch(desk, cast(Any, side), get_scheme("w8a8"), (0, 1))
 

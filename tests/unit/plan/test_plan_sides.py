@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chipdrift.errors import ChipdriftError
-from chipdrift.plan.sides import resolve_sides, search_on_target
+from chipdrift.plan.sides import judged_by_target, resolve_sides
+from chipdrift.schemes import Layer, get_scheme
 from chipdrift.targets import get_target
 
 pytest.importorskip("onnxruntime_qnn")
@@ -58,13 +59,31 @@ def test_targets_by_name() -> None:
 @pytest.mark.htp
 def test_searching_on_the_target_leaves_the_group_of_the_engine() -> None:
     one, two = resolve_sides(["sm8450", "sm8475"])
-    moved = search_on_target(one, "because")
+    moved = judged_by_target(one, {"uint8": "because"})
     assert (moved.chip.searcher, moved.searcher.name) == ("htp:sm8450", "htp:sm8450")
     assert moved.target is one.target
-    assert moved.chip.why.startswith("because; sim:hexagon-v69 ranks")
+    assert "because" in moved.chip.why
     assert moved.chip.group not in (one.chip.group, two.chip.group)
     assert moved.ranker.name == "sim:hexagon-v69"  # it ranks the layers all the same
-    assert search_on_target(two, "because").chip.group != moved.chip.group
+
+
+@pytest.mark.htp
+def test_only_activations_where_the_engine_is_far_are_judged_by_the_target() -> None:
+    side = resolve_sides(["sm8550"])[0]
+    assert judged_by_target(side, {}) is side
+    moved = judged_by_target(side, {"uint16": "because"})
+    names = ("w8a8", "w8a16_pc", "fp16")
+    assert [moved.judge_of(get_scheme(name)).name for name in names] == [
+        "sim:hexagon-v73",
+        "htp:sm8550",
+        "htp:sm8550",
+    ]
+    raised = get_scheme("w8a8").model_copy(
+        update={"layer": (Layer.model_validate({"nodes": ["a"], "activations": "uint16"}),)}
+    )
+    assert moved.judge_of(raised).name == "htp:sm8550"
+    assert side.judge_of(raised).name == "sim:hexagon-v73"
+    assert moved.chip.group != side.chip.group
 
 
 @pytest.mark.htp
