@@ -124,14 +124,21 @@ def ratio(name: str, mine: list[Row], theirs: list[Row], seconds: float, own: fl
     return words
 
 
-def compare(case: Case, peers: dict[str, str], chips: Sequence[str], jobs: int, work: Path) -> None:
+def compare(
+    case: Case,
+    peers: dict[str, str],
+    chips: Sequence[str],
+    jobs: int,
+    work: Path,
+    rounding: int,
+) -> None:
     """One model and budget: the table, and a ratio against each peer."""
     plan, own = case.plan(chips, jobs)
     print(f"\n{case.name}: {case.budget.text}, {plan.choosing} samples choose", flush=True)
     mine = ours(plan)
     for row in mine:
         print(line(row))
-    task = case.task()
+    task = case.task(rounding)
     ratios = []
     for name, python in peers.items():
         variants = tried(python, f"peers_{name}", task, work / f"{name}.log")
@@ -205,6 +212,7 @@ def main() -> None:
     parser.add_argument("--shape", action="append", default=[], help="as for chipdrift plan")
     parser.add_argument("--limit", type=int, help="only the first N confirming samples")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--rounding", type=int, default=10_000, help="AIMET's AdaRound: steps")
     parser.add_argument("--work", type=Path, help="folder that keeps what was made; a second run")
     asked = parser.parse_args()
     peers = {name: python for name in ("nncf", "aimet") if (python := getattr(asked, name))}
@@ -224,7 +232,7 @@ def main() -> None:
             place = work / f"work-{folder.name}"
             place.mkdir(parents=True, exist_ok=True)
             case = Case(folder, place, asked.budget, shapes, asked.limit)
-            compare(case, peers, asked.chips.split(","), asked.jobs, place)
+            compare(case, peers, asked.chips.split(","), asked.jobs, place, asked.rounding)
 
 
 if __name__ == "__main__":

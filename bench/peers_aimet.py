@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peers_export import convert_at_borders
 from peers_task import Task, Variant, attempt, tell
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def simulated(task: Task, best: bool) -> QuantizationSimModel:
     )
     feeds = calibration(task)
     if best:
-        aimet_onnx.apply_adaround(sim, feeds, num_iterations=10_000)
+        aimet_onnx.apply_adaround(sim, feeds, num_iterations=task.rounding)
     sim.compute_encodings(feeds)
     return sim
 
@@ -124,6 +125,7 @@ def quantize(task: Task, name: str, best: float) -> tuple[bytes, float]:
     elif name.endswith("lite"):
         sim = raise_by_share(task, sim, best)
     model = sim.to_onnx_qdq(export_int32_bias=True, prequantize_constants=True)
+    convert_at_borders(model)
     return model.SerializeToString(), task.score(sim.session)
 
 

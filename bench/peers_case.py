@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -85,8 +86,11 @@ class Case:
             raise SystemExit(done.stderr[-3000:])
         return read_plan(out), 0.0 if before else time.perf_counter() - started
 
-    def task(self) -> Path:
-        """The folder that the peers are given; the plan has parted the samples."""
+    def task(self, rounding: int) -> Path:
+        """The folder that the peers are given; the plan has parted the samples.
+
+        ``rounding`` is how many steps AdaRound takes for a layer.
+        """
         task = self._work / "task"
         task.mkdir(exist_ok=True)
         (spec,) = self.model.info.inputs
@@ -98,7 +102,8 @@ class Case:
             if samples.labels is not None:
                 arrays["labels"] = samples.labels
             np.savez(task / f"{name}.npz", **arrays)
-        told = {"input": spec.name, "metric": self.budget.metric, "limit": self.budget_drop}
+        told: dict[str, object] = {"input": spec.name, "metric": self.budget.metric, "limit": self.budget_drop}
+        told["rounding"] = rounding
         (task / "task.json").write_text(json.dumps(told))
         return task
 
@@ -144,7 +149,8 @@ class Case:
 
     def _run(self, file: Path, scheme: str, targets: Sequence[str], jobs: int) -> Path:
         """What ``chipdrift matrix FILE --scheme asis --target ...`` does."""
-        out = self._work / f"{scheme}-{file.stem}"
+        sha = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
+        out = self._work / f"{scheme}-{file.stem}-{sha}"
         run_matrix(
             file,
             str(self._work / "plan" / "confirm.part.json"),

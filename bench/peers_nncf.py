@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peers_export import count_from_front, make_unsigned, repeat_quantizers
 from peers_task import Task, Variant, attempt, tell
 
 if TYPE_CHECKING:
@@ -97,6 +98,8 @@ def quantize(task: Task, name: str) -> tuple[bytes, float]:
     )
     without_readers(model)
     make_unsigned(model)
+    count_from_front(model)
+    repeat_quantizers(model)
     return model.SerializeToString(), task.score(opened(model))
 
 
@@ -123,27 +126,6 @@ def without_readers(model: onnx.ModelProto) -> None:
         node.input[:] = [ends.get(name, name) for name in node.input]
     del model.graph.node[:]
     model.graph.node.extend(kept)
-
-
-def make_unsigned(model: onnx.ModelProto) -> None:
-    """Write the activations' signed integers as unsigned ones, 128 more: the NPU's own form."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    constants = {tensor.name: tensor for tensor in model.graph.initializer}
-    del model.graph.value_info[:]  # they tell the old types
-    for node in model.graph.node:
-        if node.op_type not in ("QuantizeLinear", "DequantizeLinear"):
-            continue
-        zero = numpy_helper.to_array(constants[node.input[2]])
-        if node.input[0] in constants or zero.dtype != np.int8:
-            continue
-        name = f"{node.input[2]}/unsigned"
-        if name not in constants:
-            raised = (zero.astype(np.int16) + 128).astype(np.uint8)
-            constants[name] = numpy_helper.from_array(raised, name)
-            model.graph.initializer.append(constants[name])
-        node.input[2] = name
 
 
 def tries(task: Task) -> Iterable[Variant]:

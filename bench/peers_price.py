@@ -87,6 +87,8 @@ def ways_of(model: onnx.ModelProto) -> dict[str, Runs]:
             continue
         weighs = [name for name in node.input[:2] if name and not _whole(constants.get(name))]
         widths = [read(name) for name in weighs] + [written(node.output[0])]
+        if node.op_type in _PASSING and max(widths) > 0:
+            widths = [max(widths)]
         if 0 in widths:
             ways[node.name] = "fp16"
         else:

@@ -36,7 +36,10 @@ class Variant:
 
 
 class Task:
-    """The float model, its samples and its budget: the score may drop by ``limit`` (a share)."""
+    """The float model, its samples and its budget: the score may drop by ``limit`` (a share).
+
+    ``rounding`` is how many steps AdaRound takes for a layer.
+    """
 
     def __init__(self, folder: Path) -> None:
         told = json.loads((folder / "task.json").read_text())
@@ -44,6 +47,7 @@ class Task:
         self.input: str = told["input"]
         self.metric: str = told["metric"]
         self.limit: float = told["limit"]
+        self.rounding: int = told["rounding"]
         self.calibration: Array = np.load(folder / "calibration.npz")[self.input]
         choose = np.load(folder / "choose.npz")
         self.images: Array = choose[self.input]

@@ -8,6 +8,7 @@ word into a direction, scored by Spearman's correlation with what people said of
     eval.npz          every word of the first 100 pairs once; pairs (100, 2) of sample indices,
                       labels (100,): the human scores, 0 to 10
     calibration.npz   40 words of later pairs, none of them in eval.npz
+    confirm.npz       the last 80 pairs none of whose words is in either, for a plan to confirm on
 
 The ONNX file is written node by node from the published weights, opset 17, with LayerNorm and Gelu
 as the primitive ops that exporters of older opsets give. Whoever quantizes must fuse them first.
@@ -42,7 +43,7 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer
 
 TOKENS = 16
-PAIRS, CALIBRATION = 100, 40
+PAIRS, CALIBRATION, CONFIRMING = 100, 40, 80
 LAYERS, HEADS, HIDDEN = 6, 12, 384
 EPSILON = 1e-12
 # Added to the scores of padding. HuggingFace's smallest float32 is no finite float16; the original
@@ -211,6 +212,16 @@ def encoded(words: list[str], file: Path) -> dict[str, np.ndarray]:
     }
 
 
+def paired(rows: list[tuple[str, str, float]], file: Path) -> dict[str, np.ndarray]:
+    """Return every word of the pairs once, the pairs by its index, and their scores."""
+    words = list(dict.fromkeys(word for a, b, _ in rows for word in (a, b)))
+    return {
+        **encoded(words, file),
+        "pairs": np.array([[words.index(a), words.index(b)] for a, b, _ in rows], np.int64),
+        "labels": np.array([score for *_, score in rows], np.float32),
+    }
+
+
 def ranks(values: np.ndarray) -> np.ndarray:
     """Return the average rank of every value, ties shared."""
     _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
@@ -235,11 +246,15 @@ def main() -> None:
     known = {word.lower() for word in words}
     later = dict.fromkeys(word for a, b, _ in rows[PAIRS:] for word in (a, b))
     others = [word for word in later if word.lower() not in known][:CALIBRATION]
-    samples = encoded(words, source / "tokenizer.json")
-    pairs = np.array([[words.index(a), words.index(b)] for a, b, _ in rows[:PAIRS]], np.int64)
-    scores = np.array([score for *_, score in rows[:PAIRS]], np.float32)
-    np.savez_compressed(out / "eval.npz", **samples, pairs=pairs, labels=scores)
-    np.savez_compressed(out / "calibration.npz", **encoded(others, source / "tokenizer.json"))
+    tokens = source / "tokenizer.json"
+    found = paired(rows[:PAIRS], tokens)
+    samples = {name: found[name] for name in ("input_ids", "attention_mask")}
+    pairs, scores = found["pairs"], found["labels"]
+    np.savez_compressed(out / "eval.npz", **found)
+    np.savez_compressed(out / "calibration.npz", **encoded(others, tokens))
+    used = known | {word.lower() for word in others}
+    fresh = [row for row in rows[PAIRS:] if not used & {row[0].lower(), row[1].lower()}]
+    np.savez_compressed(out / "confirm.npz", **paired(fresh[-CONFIRMING:], tokens))
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     embeddings = np.concatenate(

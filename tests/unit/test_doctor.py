@@ -53,6 +53,7 @@ def test_every_runtime_is_there(cli: Cli) -> None:
         "name": "onnxruntime",
         "found": metadata.version("onnxruntime"),
         "get": "pip install onnxruntime",
+        "optional": False,
     }
     assert ort["targets"] == 3
     code, out, _ = cli("doctor")
