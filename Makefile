@@ -54,6 +54,7 @@ bench: .venv/.ready-dev
 	$(BIN)/python bench/drift.py
 	$(BIN)/python bench/logs.py
 	$(BIN)/python bench/imports.py
+	$(BIN)/python bench/plan.py
 
 clean:
 	rm -rf .venv runs

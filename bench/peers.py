@@ -15,7 +15,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -109,7 +108,9 @@ def line(row: Row, words: str = "") -> str:
 def ratio(name: str, mine: list[Row], theirs: list[Row], seconds: float, own: float) -> str:
     """One line against a named peer."""
     both = [
-        (a, b) for a, b in zip(mine, theirs, strict=True) if a.cost is not None and b.cost is not None
+        (a, b)
+        for a, b in zip(mine, theirs, strict=True)
+        if a.cost is not None and b.cost is not None
     ]
     kept = [(a, b) for a, b in both if a.holds and b.holds]
     words = (
@@ -119,7 +120,7 @@ def ratio(name: str, mine: list[Row], theirs: list[Row], seconds: float, own: fl
     if kept:
         paid = mean(b.cost or 0 for _, b in kept) / mean(a.cost or 1 for a, _ in kept)
         words += f"; where both hold, its mean cost is {paid:.2f} times ours"
-    if own and seconds:
+    if seconds:
         words += f"; our search took {own / seconds:.1f} times its time"
     return words
 
@@ -134,7 +135,10 @@ def compare(
 ) -> None:
     """One model and budget: the table, and a ratio against each peer."""
     plan, own = case.plan(chips, jobs)
-    print(f"\n{case.name}: {case.budget.text}, {plan.choosing} samples choose", flush=True)
+    print(
+        f"\n{case.name}: {case.budget.text}, {plan.choosing} samples choose; ours took {own:.0f} s",
+        flush=True,
+    )
     mine = ours(plan)
     for row in mine:
         print(line(row))

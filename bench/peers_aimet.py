@@ -110,9 +110,7 @@ def raise_by_share(task: Task, sim: QuantizationSimModel, best: float) -> Quanti
         if best - task.score(sim.session) <= task.limit:
             break
         sim = simulated(task, False)
-        flip_layers_to_higher_precision(
-            sim, ranks, share, (aimet_onnx.int8, aimet_onnx.int16)
-        )
+        flip_layers_to_higher_precision(sim, ranks, share, (aimet_onnx.int8, aimet_onnx.int16))
         sim.compute_encodings(calibration(task))
     return sim
 
@@ -124,7 +122,7 @@ def quantize(task: Task, name: str, best: float) -> tuple[bytes, float]:
         raise_by_amp(task, sim, best, "float16" if name.endswith("float") else "int16")
     elif name.endswith("lite"):
         sim = raise_by_share(task, sim, best)
-    model = sim.to_onnx_qdq(export_int32_bias=True, prequantize_constants=True)
+    model = sim.to_onnx_qdq(prequantize_constants=True)
     convert_at_borders(model)
     return model.SerializeToString(), task.score(sim.session)
 

@@ -71,9 +71,10 @@ class Case:
         return self.budget.limit if self.budget.kind == "drop" else 1 - self.budget.limit
 
     def plan(self, chips: Sequence[str], jobs: int) -> tuple[Plan, float]:
-        """Ours, by the command that a user types, and its seconds (0: it was made before)."""
-        out = self._work / "plan"
-        before = (out / "plan.json").exists()
+        """Ours, by the command that a user types, and its seconds."""
+        out, took = self._work / "plan", self._work / "seconds"
+        if took.exists():
+            return read_plan(out), float(took.read_text())
         words = ["plan", self._folder / "model.onnx", "--data", self._folder / "eval.npz"]
         words += ["--calibration", self._folder / "calibration.npz", "--chips", ",".join(chips)]
         words += ["--budget", self.budget.text, "-o", out, "--jobs", jobs]
@@ -84,7 +85,8 @@ class Case:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode not in (0, 1):
             raise SystemExit(done.stderr[-3000:])
-        return read_plan(out), 0.0 if before else time.perf_counter() - started
+        took.write_text(str(time.perf_counter() - started))
+        return read_plan(out), float(took.read_text())
 
     def task(self, rounding: int) -> Path:
         """The folder that the peers are given; the plan has parted the samples.
@@ -102,7 +104,11 @@ class Case:
             if samples.labels is not None:
                 arrays["labels"] = samples.labels
             np.savez(task / f"{name}.npz", **arrays)
-        told: dict[str, object] = {"input": spec.name, "metric": self.budget.metric, "limit": self.budget_drop}
+        told: dict[str, object] = {
+            "input": spec.name,
+            "metric": self.budget.metric,
+            "limit": self.budget_drop,
+        }
         told["rounding"] = rounding
         (task / "task.json").write_text(json.dumps(told))
         return task
@@ -110,7 +116,7 @@ class Case:
     def judge(self, who: str, file: Path, chips: Sequence[str], jobs: int) -> Iterator[Row]:
         """A model on the chips, set against the float model on the same confirming samples."""
         base = self._float(jobs)
-        targets = [f"htp:{chip}" for chip in chips]
+        targets = [chip if ":" in chip else f"htp:{chip}" for chip in chips]
         folder = self._run(file, "asis", targets, jobs)
         for chip, target in zip(chips, targets, strict=True):
             try:
@@ -150,7 +156,7 @@ class Case:
     def _run(self, file: Path, scheme: str, targets: Sequence[str], jobs: int) -> Path:
         """What ``chipdrift matrix FILE --scheme asis --target ...`` does."""
         sha = hashlib.sha256(file.read_bytes()).hexdigest()[:8]
-        out = self._work / f"{scheme}-{file.stem}-{sha}"
+        out = self._work / f"{scheme}-{sha}"
         run_matrix(
             file,
             str(self._work / "plan" / "confirm.part.json"),

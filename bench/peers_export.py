@@ -102,47 +102,84 @@ def count_from_front(model: onnx.ModelProto) -> None:
 
 
 def convert_at_borders(model: onnx.ModelProto) -> None:
-    """Where a node reads another type than it writes, a conversion: its constants, too.
+    """A node that reads or writes two types computes in the wider one; conversions do the rest.
 
-    As Qualcomm's own converter does with AIMET's encodings. A Clip gets its real bounds back.
+    Narrow inputs are widened, which loses nothing, and a narrow output is first written in wide
+    integers of the same range. That is nearest to AIMET's simulation, where such a node reads and
+    writes each tensor in its own type. A Clip gets its real bounds back.
     """
     graph = Graph(model)
+    before: dict[int, list[onnx.NodeProto]] = {}
     for index, node in graph.computing():
-        bits = _written(graph, node.output[0])
-        if bits is None:
+        if node.op_type == "Clip":
+            _give_bounds(graph, node)
+        reals = {
+            place: real
+            for place, name in enumerate(node.input)
+            if (real := graph.real(name)) is not None
+            and not (node.op_type in _WEIGHING and real.input[0] in graph.constants)
+        }
+        ends = _ends(graph, node.output[0])
+        if not ends or not reals:
             continue
-        added: list[onnx.NodeProto] = []
-        for place, name in enumerate(node.input):
-            real = graph.real(name)
-            if real is None:
-                continue
-            scale, zero = graph.constants[real.input[1]], graph.constants[real.input[2]]
-            held = real.input[0] in graph.constants
-            if held and node.op_type == "Clip":
-                value = (graph.constants[real.input[0]].astype(np.float32) - zero) * scale
-                node.input[place] = graph.constant(f"{name}/bound", value.astype(np.float32))
-            elif (held and node.op_type in _WEIGHING) or 8 * zero.itemsize == bits:
-                continue
-            elif not held:
-                node.input[place] = f"{name}/{node.name}"
-                names = _converted(graph, node.input[place], scale, zero, bits)
-                added += graph.pair(name, node.input[place], *names)
-            else:
-                node.input[place] = f"{name}/{bits}"
-                if node.input[place] not in graph.makers:
-                    added.append(_other_constant(graph, real, node.input[place], bits))
-        for offset, new in enumerate(added):
-            model.graph.node.insert(index + offset, new)
+        borders = [*reals.values(), *ends]
+        bits = max(_bits(graph, border) for border in borders)
+        for place, real in reals.items():
+            if _bits(graph, real) < bits:
+                before.setdefault(index, []).extend(_widened(graph, node, place, real, bits))
+        for end in ends:
+            if _bits(graph, end) < bits:
+                name = f"{end.input[0]}/{end.output[0]}/wide"
+                scale, zero = (graph.constants[of] for of in end.input[1:3])
+                names = _converted(graph, name, scale, zero, bits)
+                position = next(i for i, n in enumerate(graph.graph.node) if n is end)
+                before.setdefault(position, []).extend(graph.pair(end.input[0], name, *names))
+                end.input[0] = name
+    nodes = list(graph.graph.node)
+    del graph.graph.node[:]
+    for index, node in enumerate(nodes):
+        graph.graph.node.extend([*before.get(index, []), node])
 
 
-def _written(graph: Graph, name: str) -> int | None:
-    """Bits of the Quantize that reads a tensor, behind a Clip or Relu, too."""
+def _give_bounds(graph: Graph, clip: onnx.NodeProto) -> None:
+    for place, name in enumerate(clip.input):
+        real = graph.real(name)
+        if real is not None and real.input[0] in graph.constants:
+            scale, zero = (graph.constants[of] for of in real.input[1:3])
+            value = (graph.constants[real.input[0]].astype(np.float32) - zero) * scale
+            clip.input[place] = graph.constant(f"{name}/bound", value.astype(np.float32))
+
+
+def _bits(graph: Graph, quantizer: onnx.NodeProto) -> int:
+    return 8 * int(graph.constants[quantizer.input[2]].itemsize)
+
+
+def _ends(graph: Graph, name: str) -> list[onnx.NodeProto]:
+    """The Quantizes that read a tensor, behind a Clip or Relu, too."""
+    found = []
     for reader in graph.readers.get(name, ()):
         if reader.op_type == _QUANTIZE:
-            return 8 * int(graph.constants[reader.input[2]].itemsize)
-        if reader.op_type in ("Clip", "Relu"):
-            return _written(graph, reader.output[0])
-    return None
+            found.append(reader)
+        elif reader.op_type in ("Clip", "Relu"):
+            found += _ends(graph, reader.output[0])
+    return found
+
+
+def _widened(
+    graph: Graph, node: onnx.NodeProto, place: int, real: onnx.NodeProto, bits: int
+) -> list[onnx.NodeProto]:
+    """What makes input ``place`` of ``node`` a tensor of ``bits``, and lets it read that."""
+    source = node.input[place]
+    name = node.input[place] = f"{source}/{node.name}/wide"
+    scale, zero = (graph.constants[of] for of in real.input[1:3])
+    step, point = _converted(graph, name, scale, zero, bits)
+    if real.input[0] not in graph.constants:
+        return graph.pair(source, name, step, point)
+    codes = graph.constants[real.input[0]].astype(np.float64)
+    value = (codes - zero) * scale / graph.constants[step] + graph.constants[point]
+    kept = np.clip(np.round(value), 0, 2**bits - 1).astype(_TYPES[bits])
+    inputs = [graph.constant(f"{name}/codes", kept), step, point]
+    return [helper.make_node(_REAL, inputs, [name], f"{name}_dq")]
 
 
 def _converted(graph: Graph, name: str, scale: Array, zero: Array, bits: int) -> tuple[str, str]:
@@ -151,16 +188,3 @@ def _converted(graph: Graph, name: str, scale: Array, zero: Array, bits: int) ->
     step = (scale.astype(np.float64) * levels / wanted).astype(np.float32)
     point = np.round(zero.astype(np.float64) * wanted / levels).astype(_TYPES[bits])
     return graph.constant(f"{name}/scale", step), graph.constant(f"{name}/zero", point)
-
-
-def _other_constant(graph: Graph, real: onnx.NodeProto, name: str, bits: int) -> onnx.NodeProto:
-    codes = graph.constants[real.input[0]].astype(np.float64)
-    scale, zero = graph.constants[real.input[1]], graph.constants[real.input[2]]
-    step, point = _converted(graph, name, scale, zero, bits)
-    value = (codes - zero) * scale / graph.constants[step] + graph.constants[point]
-    kept = np.clip(np.round(value), 0, 2**bits - 1).astype(_TYPES[bits])
-    made = helper.make_node(
-        _REAL, [graph.constant(f"{name}/codes", kept), step, point], [name], f"{name}_dq"
-    )
-    graph.makers[name] = made
-    return made

@@ -31,11 +31,12 @@ class Pricelist:
         self._work = model_work(model)
 
     def price(self, file: Path, chip: str | None, left: Iterable[str] = ()) -> float:
-        """``left`` names the nodes that left the NPU; None is a chip that nobody has seen."""
+        """``left`` names the nodes that left the NPU; a chip of None or a
+        target's name is one that nobody has seen."""
         variant = self._variant(file)
         names = {node.name for node in self._work}
         known = [name for name in left if name in names]
-        silicon = None if chip is None else get_chip(chip)
+        silicon = None if chip is None or ":" in chip else get_chip(chip)
         return shipped_model().cost(variant, silicon, known).value
 
     def words(self, file: Path) -> str:

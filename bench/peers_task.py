@@ -1,4 +1,4 @@
-"""What a peer is given, and what it gives back: read by ``peers.py`` and in each peer's environment.
+"""What a peer is given and gives back: read by ``peers.py`` and in each peer's environment.
 
 Needs numpy, onnx and onnxruntime alone. A task is a folder: ``task.json``, ``float.onnx``, and
 ``calibration.npz`` and ``choose.npz``, which hold one array under the input's name (and labels).
@@ -63,7 +63,9 @@ class Task:
     def logits(self, session: Any, image: Array) -> Array:
         return np.asarray(session.run(None, {self.input: image[None]})[0])[0]
 
-    def right(self, answer: Callable[[Array], Array], indices: Iterable[int] | None = None) -> Array:
+    def right(
+        self, answer: Callable[[Array], Array], indices: Iterable[int] | None = None
+    ) -> Array:
         """Whether each choosing sample is answered right, of ``answer(image)``, the logits."""
         chosen = range(len(self.images)) if indices is None else indices
         return np.array([answer(self.images[i]).argmax() == self.truth[i] for i in chosen], float)

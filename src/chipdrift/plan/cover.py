@@ -7,7 +7,7 @@ from itertools import combinations
 from math import comb
 
 # Sets of variants that are tried one by one; beyond it they are chosen greedily.
-_MOST = 200_000
+_MOST = 20_000
 # Costs that differ by less are one.
 _SAME = 1e-6
 
@@ -22,7 +22,7 @@ def choose_variants(
     Without ``most`` each chip gets one that costs it no more than its cheapest, and the fewest
     different ones are chosen that do so. With it at most so many are chosen, such that as few chips
     as can be are left without, and the sum of each chip's cost as a multiple of its own cheapest is
-    least: chips' units need not be alike. Exact up to 200,000 sets, greedy beyond. A chip without
+    least: chips' units need not be alike. Exact up to 20,000 sets, greedy beyond. A chip without
     any gets None. Ties go to the higher sum of ``worth`` (nearness to the float model), then to the
     name that sorts first.
     """

@@ -201,16 +201,17 @@ def _audit(
             pricer.saw(scheme, side, answered[side.chip.name, scheme.name])
         runs[side.chip.name] = tuple(ran)
         near = _near(desk, side, [s for s in ran if s.kind == "qdq"], few)
-        sides.append(_apart(desk, near, [s for s in ran if s.kind != "qdq"], few))
+        sides.append(_apart(desk, near, ran, few))
     return _tuned(desk, asked, sides, runs), runs
 
 
 def _apart(desk: Desk, side: Side, schemes: Sequence[Scheme], few: Sequence[int]) -> Side:
-    """The side grouped with those alone that gave the same bits in float: no engine stands for it.
+    """The side grouped with those alone that gave the same bits wherever the target judges.
 
     SM8350 says that it runs float16 and computes it as float32 (docs/decisions/002).
     """
-    outputs = [desk.judge.outputs(scheme, side.target, few) for scheme in schemes]
+    own = [scheme for scheme in schemes if side.judge_of(scheme).name == side.target.name]
+    outputs = [desk.judge.outputs(scheme, side.target, few) for scheme in own]
     bits = [digest_arrays(found.arrays.values())[:12] for found in outputs if found is not None]
     group = "|".join([side.chip.group, *bits])
     return replace(side, chip=side.chip.model_copy(update={"group": group}))

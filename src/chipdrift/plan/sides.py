@@ -73,7 +73,7 @@ def judged_by_target(side: Side, far: Mapping[str, str]) -> Side:
         update={
             "searcher": judge.name,
             "why": f"{what}: {'; '.join(far.values())}. {side.ranker.name} ranks the layers",
-            "group": _group(side.target, judge, side.chip.fp16) + f"|far={','.join(sorted(far))}",
+            "group": f"{side.chip.group}|far={','.join(sorted(far))}",
         }
     )
     return replace(side, chip=chip, searcher=judge, far=frozenset(far))
