@@ -72,23 +72,20 @@ def tried(python: str, script: str, task: Path, log: Path) -> list[Variant]:
     return [Variant(**json.loads(line)) for line in known.read_text().splitlines()]
 
 
-def chosen(
-    case: Case, task: Path, variants: Sequence[Variant], rows: dict[str, list[Row]]
-) -> Variant | None:
-    """What the peer's user ships, who has no chip: the cheapest that the peer says holds.
+def ranked(case: Case, task: Path, variants: Sequence[Variant]) -> list[Variant]:
+    """What the peer's user ships, who has no chip, first: the cheapest that the peer says holds.
 
-    Among equals that of the better score. One that opens on no chip at all is found out at once,
-    and left out.
+    Among equals that of the better score; where none holds, the best score.
     """
-    opened = [v for v in variants if any(r.value is not None for r in rows.get(v.name, ()))]
-    held = [v for v in opened if v.drop is not None and v.drop <= case.budget_drop + 1e-9]
 
-    def price(variant: Variant) -> tuple[float, float]:
-        return round(case.prices.price(task / f"{variant.name}.onnx", None), 3), -(
-            variant.score or 0.0
-        )
+    def key(variant: Variant) -> tuple[bool, float, float]:
+        score, drop = variant.score or 0.0, variant.drop or 0.0
+        if drop > case.budget_drop + 1e-9:
+            return True, -score, 0.0
+        price = case.prices.price(task / f"{variant.name}.onnx", None)
+        return False, round(price, 3), -score
 
-    return min(held or opened, key=price, default=None)
+    return sorted((v for v in variants if v.file is not None), key=key)
 
 
 def line(row: Row, words: str = "") -> str:
@@ -132,6 +129,7 @@ def compare(
     jobs: int,
     work: Path,
     rounding: int,
+    every: bool,
 ) -> None:
     """One model and budget: the table, and a ratio against each peer."""
     plan, own = case.plan(chips, jobs)
@@ -146,25 +144,26 @@ def compare(
     ratios = []
     for name, python in peers.items():
         variants = tried(python, f"peers_{name}", task, work / f"{name}.log")
-        rows: dict[str, list[Row]] = {}
-        for variant in variants:
-            told = f"{variant.words}; {variant.seconds:.0f} s"
-            if variant.file is None:
-                print(f"  {variant.name}: no model: {variant.error}; {told}", flush=True)
-                continue
-            file = task / variant.file
+        for failed in (v for v in variants if v.file is None):
+            print(f"  {failed.name}: {failed.words}; no model: {failed.error}", flush=True)
+        best: tuple[Variant, list[Row]] | None = None
+        for variant in ranked(case, task, variants):
+            file = task / f"{variant.name}.onnx"
             print(
-                f"  {variant.name}: {told}; layers: {case.prices.words(file)}; it says "
-                f"{100 * (variant.score or 0):.2f} %, {-100 * (variant.drop or 0):+.2f}"
+                f"  {variant.name}: {variant.words}; {variant.seconds:.0f} s; layers: "
+                f"{case.prices.words(file)}; it says {100 * (variant.score or 0):.2f} %, "
+                f"{-100 * (variant.drop or 0):+.2f}"
             )
-            rows[variant.name] = list(case.judge(variant.name, file, chips, jobs))
-            for row in rows[variant.name]:
-                print(line(row), flush=True)
-        best = chosen(case, task, variants, rows)
+            if best is not None and not every:
+                continue
+            rows = list(case.judge(variant.name, file, chips, jobs))
+            print("\n".join(line(row) for row in rows), flush=True)
+            if best is None and any(row.value is not None for row in rows):
+                best = variant, rows  # what opens on no chip is found out at once
         if best is None:
             ratios.append(f"{name}: no model of its runs on any of these chips")
         else:
-            found = ratio(f"{name} ({best.name})", mine, rows[best.name], best.seconds, own)
+            found = ratio(f"{name} ({best[0].name})", mine, best[1], best[0].seconds, own)
             ratios.append(found)
     print("\n".join(ratios), flush=True)
 
@@ -216,6 +215,7 @@ def main() -> None:
     parser.add_argument("--shape", action="append", default=[], help="as for chipdrift plan")
     parser.add_argument("--limit", type=int, help="only the first N confirming samples")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--all", action="store_true", help="run all tries of a peer on the chips")
     parser.add_argument("--rounding", type=int, default=10_000, help="AIMET's AdaRound: steps")
     parser.add_argument("--work", type=Path, help="folder that keeps what was made; a second run")
     asked = parser.parse_args()
@@ -236,7 +236,9 @@ def main() -> None:
             place = work / f"work-{folder.name}"
             place.mkdir(parents=True, exist_ok=True)
             case = Case(folder, place, asked.budget, shapes, asked.limit)
-            compare(case, peers, asked.chips.split(","), asked.jobs, place, asked.rounding)
+            compare(
+                case, peers, asked.chips.split(","), asked.jobs, place, asked.rounding, asked.all
+            )
 
 
 if __name__ == "__main__":

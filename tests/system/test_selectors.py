@@ -118,6 +118,25 @@ def test_every_attack_is_refused(
     assert number > 200
 
 
+@pytest.mark.parametrize("how", ["gone", "cut", "a link"])
+def test_open_wants_the_safe_model(
+    selector: SelectorProcess, made: Made, tmp_path: Path, how: str
+) -> None:
+    """All with the same words; before a self-check fails and there is nothing to fall back on."""
+    folder = Path(shutil.copytree(made.folder, tmp_path / "bundle"))
+    model = folder / "models" / "fp32.onnx"
+    data = model.read_bytes()
+    model.unlink()
+    if how == "cut":
+        model.write_bytes(data[:-1])
+    elif how == "a link":
+        model.symlink_to(made.folder / "models" / "fp32.onnx")
+    told = [one.ask("open", str(folder), made.key.hex, "0") for one in (selector, PythonSelector())]
+    assert told[0] == told[1]
+    assert told[0].startswith("refused\t")
+    assert "models/fp32.onnx" in told[0]
+
+
 def mangled(text: str, seed: int) -> str:
     """The manifest with a few characters, or values, that are others."""
     rng = random.Random(seed)

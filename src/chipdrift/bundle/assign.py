@@ -14,6 +14,7 @@ from chipdrift.records import Cell, Evidence, Interval
 
 # Silicon first, a hypothesis last: as the records list them.
 _RANK = {evidence: place for place, evidence in enumerate(get_args(Evidence))}
+_UNITS = {"sqnr": " dB", "psnr": " dB"}
 # What phones with a Qualcomm chip were seen to say, and what Qualcomm calls itself.
 _QUALCOMM = ("QTI", "Qualcomm", "Qualcomm Technologies, Inc")
 
@@ -148,12 +149,18 @@ def _why(source: Source, choice: Choice, variant: str) -> str:
 
 
 def _figure(source: Source, choice: Choice) -> str:
+    metric = source.plan.metric
+    basis = f"; {choice.evidence}, {choice.samples} samples: {metric.name}"
+    if metric.against_baseline:
+        # It compares with the float model already: a loss against that is no figure.
+        if choice.metric is None:
+            return ""
+        unit, found = _UNITS.get(metric.name, ""), choice.metric
+        between = "" if found.low is None else f" ({found.low:.4g} to {found.high:.4g})"
+        return f"{basis} {found.value:.4g}{unit}{between}"
     if choice.loss is None:
         return ""
-    return (
-        f"; {choice.evidence}, {choice.samples} samples: {source.plan.metric.name} worse than "
-        f"float by {_interval(choice.loss)}"
-    )
+    return f"{basis} worse than float by {_interval(choice.loss)}"
 
 
 def _interval(value: Interval) -> str:

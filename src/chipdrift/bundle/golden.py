@@ -169,6 +169,10 @@ def _feeds(
     with Store.read(source.confirm) as store, store.understood():
         keys = store.fact("samples")
         place = data or (store.fact("origin") or {}).get("data")
+    beside = source.folder / "confirm.part.json"
+    if not data and beside.is_file():
+        # A plan that was moved has it with it; where it was may lie another one by now.
+        place = str(beside)
     lost = "Say where they are with --data, or give --golden 0 to do without the self-check."
     if not place:
         raise DataError(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -15,8 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
     Ed25519PublicKey,
 )
 
+from chipdrift.bundle.layout import write_whole
 from chipdrift.errors import ChipdriftError
 
+_MOST = 1 << 16
 _MAKE = "Make one with chipdrift bundle-key -o KEY.pem"
 
 
@@ -51,7 +55,7 @@ class SigningKey:
     def read(cls, file: Path) -> SigningKey:
         """The key in a PEM file; raises ChipdriftError where it is none, or of another kind."""
         try:
-            data = file.read_bytes()
+            data = _content(file)
         except OSError as error:
             raise ChipdriftError(
                 f"Key {file}: cannot be read ({error.strerror}). {_MAKE}."
@@ -94,8 +98,9 @@ class SigningKey:
         )
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
-            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
-                out.write(data)
+            if os.path.lexists(file):
+                raise FileExistsError
+            write_whole(file, data, mode=0o600, over=False)
         except FileExistsError as error:
             raise ChipdriftError(
                 f"-o {file}: it exists, and a key that apps trust must not be lost. Give a new "
@@ -114,7 +119,7 @@ def read_public(text: str) -> PublicKey:
     if raw is not None:
         return _told(Ed25519PublicKey.from_public_bytes(raw))
     try:
-        key = serialization.load_pem_public_key(Path(text).read_bytes())
+        key = serialization.load_pem_public_key(_content(Path(text)))
     except (OSError, ValueError, UnsupportedAlgorithm) as error:
         raise ChipdriftError(
             f"--public-key {text}: neither 64 hexadecimal digits nor a PEM file with a public key. "
@@ -123,6 +128,18 @@ def read_public(text: str) -> PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise ChipdriftError(f"--public-key {text}: this key is not of the kind Ed25519.")
     return _told(key)
+
+
+def _content(file: Path) -> bytes:
+    """A key file; raises OSError where it is no plain file (a pipe may never end) or too long."""
+    # Without O_NONBLOCK, opening a pipe waits for somebody who writes.
+    with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb", closefd=True) as stream:
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "it is no plain file")
+        data = stream.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise OSError(errno.EFBIG, f"it is longer than {_MOST:,} bytes")
+    return data
 
 
 def _told(key: Ed25519PublicKey) -> PublicKey:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -75,7 +76,7 @@ def check_place(out: Path) -> int | None:
         if told["format"] != "chipdrift-bundle":
             raise ChipdriftError(foreign)
         listed, serial = {entry["name"] for entry in told["files"]}, int(told["serial"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ChipdriftError(foreign) from error
     there = {str(f.relative_to(out)) for f in out.rglob("*") if f.is_symlink() or not f.is_dir()}
     strange = sorted(there - listed - _UNLISTED)
@@ -118,6 +119,39 @@ def write_file(folder: Path, name: str, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
+
+
+def write_whole(file: Path, data: bytes, *, mode: int = 0o644, over: bool = True) -> None:
+    """Write ``file`` whole or not at all; what stands beside it meanwhile is removed.
+
+    Raises FileExistsError where it is there and ``over`` is False, OSError as it comes.
+    """
+    number, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
+    partial = Path(name)
+    try:
+        with os.fdopen(number, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.chmod(mode)
+        if over or not _linked(partial, file):
+            partial.replace(file)
+        _sync(file.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _linked(partial: Path, file: Path) -> bool:
+    """Give a file its name, never another's; False where the file system has no second names."""
+    try:
+        os.link(partial, file)
+    except FileExistsError:
+        raise
+    except OSError:
+        if os.path.lexists(file):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(file)) from None
+        return False
+    return True
 
 
 def _swap(partial: Path, out: Path) -> None:

@@ -24,8 +24,8 @@ from chipdrift.bundle.layout import (
     whole_folder,
     write_file,
 )
-from chipdrift.bundle.records import Manifest
-from chipdrift.bundle.source import open_plan
+from chipdrift.bundle.records import MOST_SERIAL, Manifest
+from chipdrift.bundle.source import check_safe, open_plan
 from chipdrift.bundle.tried import try_bundle
 from chipdrift.errors import ChipdriftError
 from chipdrift.matrix import read_matrix
@@ -71,9 +71,13 @@ def make_bundle(
     out = Path(out)
     before = check_place(out)
     signing = SigningKey.read(Path(key)) if key is not None else SigningKey.fresh()
+    number = _serial(out, serial, before)
+    for option, words in (("--name", [name or ""]), ("--off", off)):
+        _check_words(option, words)
     source = open_plan(Path(plan))
     has_run = (source.confirm / "matrix.json").is_file()
     matrix = read_matrix(source.confirm) if has_run else None
+    check_safe(source, matrix)
     names, warnings = off_names(off)
     cells = {(c.scheme, c.target): c for c in matrix.cells} if matrix is not None else {}
     assigned, told = assign(source, cells, names, allow_missed)
@@ -93,7 +97,7 @@ def make_bundle(
     manifest = Manifest(
         chipdrift=metadata.version("chipdrift"),
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        serial=_serial(serial, before),
+        serial=number,
         name=name or source.plan.model.name,
         model=source.plan.model,
         data=source.plan.data,
@@ -108,15 +112,18 @@ def make_bundle(
         files=layout.files(),
         warnings=tuple(warnings),
     )
-    text = manifest.model_dump_json(indent=1).encode() + b"\n"
     with whole_folder(out) as folder:
         for file, content in layout.data.items():
             write_file(folder, file, content)
-        write_file(folder, MANIFEST, text)
-        write_file(folder, SIGNATURE, signing.sign(text))
+        _sign(folder, manifest, signing)
         write_file(folder, PUBLIC_KEY, signing.public.pem.encode())
         # As an app will, before anybody else can.
-        warnings += try_bundle(folder, signing.public.hex, manifest)
+        told = try_bundle(folder, signing.public.hex, manifest)
+        if told:
+            warnings += told
+            manifest = manifest.model_copy(update={"warnings": tuple(warnings)})
+            _sign(folder, manifest, signing)
+            try_bundle(folder, signing.public.hex, manifest)
         size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
     return Made(out, manifest, signing.public, alone, shared, size, tuple(warnings))
 
@@ -126,8 +133,35 @@ def schema_bytes() -> bytes:
     return resources.files(__package__).joinpath(SCHEMA_FILE).read_bytes()
 
 
-def _serial(asked: int | None, before: int | None) -> int:
+def _sign(folder: Path, manifest: Manifest, signing: SigningKey) -> None:
+    text = manifest.model_dump_json(indent=1).encode() + b"\n"
+    write_file(folder, MANIFEST, text)
+    write_file(folder, SIGNATURE, signing.sign(text))
+
+
+def _check_words(option: str, words: Sequence[str]) -> None:
+    """A manifest is UTF-8 and its names are printed: what is neither is refused."""
+    strange = next((one for one in words if not one.isprintable()), None)
+    if strange is not None:
+        raise ChipdriftError(
+            f"{option} {strange!a}: it holds bytes that are no UTF-8, or characters that "
+            "cannot be printed. Give it in plain letters."
+        )
+
+
+def _serial(out: Path, asked: int | None, before: int | None) -> int:
     """Seconds since 1970 unless asked for another; always above that of the bundle before."""
+    if asked is not None and asked > MOST_SERIAL:
+        raise ChipdriftError(
+            f"--serial {asked}: the highest that all readers of JSON hold is {MOST_SERIAL} (2^53). "
+            "Give a lower one, or none."
+        )
+    if before is not None and before >= MOST_SERIAL:
+        raise ChipdriftError(
+            f"-o {out}: the bundle that is there has the serial {before}, and none that all "
+            "readers of JSON hold is above it. Give another -o, and apps that saw that one a new "
+            "key and a fresh count."
+        )
     if asked is None:
         return max(int(time.time()), (before or 0) + 1)
     if before is not None and asked <= before:

@@ -24,7 +24,8 @@ NAME = r"^[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*$"
 Name = Annotated[str, Field(pattern=NAME)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 # Beyond this a double, which is what many readers of JSON have, skips numbers.
-Whole = Annotated[int, Field(ge=0, le=2**53)]
+MOST_SERIAL = 2**53
+Whole = Annotated[int, Field(ge=0, le=MOST_SERIAL)]
 
 
 class BundleFile(Record):

@@ -3,12 +3,13 @@
 The app runs on silicon. Where silicon of that chip answered, other bits are another computation.
 Where a simulator did, the largest distance is allowed that was measured between simulators and
 silicon under the same scheme; where there was no silicon, the largest that was measured between two
-of the targets that confirmed, or from onnxruntime: that far right answers were seen to lie apart.
+of the targets that confirmed and stand for silicon, or from onnxruntime: that far right answers
+were seen to lie apart. A hypothesis, or another runtime on some CPU, says nothing of a phone's NPU.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -16,12 +17,15 @@ import numpy as np
 
 from chipdrift.bundle.records import GoldenLimit
 from chipdrift.numerics.tensors import Array
-from chipdrift.records import Cell, Matrix, Quantizer
+from chipdrift.records import Cell, Evidence, Matrix, Quantizer
 
 # Two roundings of an output's own step; an output of 16 bits has 257 steps for one of 8.
 _LEAST_STEPS = {1: 2, 2: 16}
 # Of the largest value that was measured: four steps of half precision, one where silicon answered.
 _LEAST_SHARE, _SILICON_SHARE = 2.0**-9, 2.0**-11
+# What stands for a chip's silicon; and what every cell is set against.
+_CHIPS: tuple[Evidence, ...] = ("device", "reported", "vendor-simulator", "prediction")
+_HOST = "ort:cpu"
 
 
 @final
@@ -52,20 +56,29 @@ def distance_of(matrix: Matrix, cell: Cell) -> Distance:
     if checks:
         chips = ", ".join(dict.fromkeys(check.silicon for check in checks))
         return Distance(
-            *_largest((c.lsb.max if c.lsb else None, c.max_abs) for c in checks),
+            *_largest([(c.lsb.max if c.lsb else None, c.max_abs) for c in checks]),
             False,
             f"{cell.target} answered; the largest distance measured from silicon ({chips})",
         )
-    pairs = [p for p in matrix.pairs if p.scheme == cell.scheme]
-    found = [(p.lsb.max if p.lsb else None, p.max_abs) for p in pairs]
+    alike = {
+        one.target
+        for one in matrix.cells
+        if one.scheme == cell.scheme and (one.evidence in _CHIPS or one.target == _HOST)
+    }
+    measured: list[tuple[int | None, float | None, str]] = [
+        (pair.lsb.max if pair.lsb else None, pair.max_abs, f"{pair.a} and {pair.b}")
+        for pair in matrix.pairs
+        if pair.scheme == cell.scheme and {pair.a, pair.b} <= alike
+    ]
     if cell.lsb is not None:
-        found.append((cell.lsb.max, None))
-    return Distance(
-        *_largest(found),
-        False,
+        measured.append((cell.lsb.max, None, f"{_HOST} and {cell.target}"))
+    words = (
         f"{cell.target} answered, no silicon: the largest distance measured between two of the "
-        "targets that confirmed, or from onnxruntime on the host",
+        "targets that confirmed and stand for a chip, or from onnxruntime on the host"
     )
+    if measured:
+        words += f": {max(measured, key=lambda one: (one[0] or 0, one[1] or 0.0))[2]}"
+    return Distance(*_largest([one[:2] for one in measured]), False, words)
 
 
 def limit_of(
@@ -92,9 +105,8 @@ def limit_of(
 
 
 def _largest(
-    found: Iterable[tuple[int | None, float | None]],
+    found: Sequence[tuple[int | None, float | None]],
 ) -> tuple[int | None, float | None]:
-    pairs = list(found)
-    steps = [a for a, _ in pairs if a is not None]
-    absolute = [b for _, b in pairs if b is not None]
+    steps = [a for a, _ in found if a is not None]
+    absolute = [b for _, b in found if b is not None]
     return max(steps, default=None), max(absolute, default=None)

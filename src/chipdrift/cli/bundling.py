@@ -88,7 +88,7 @@ def bundle(
     else:
         _print(made)
     for warning in made.warnings:
-        say(f"Warning: {warning}")
+        say(f"Warning: {_visible(warning)}")
     if made.manifest.throwaway_key:
         say(
             "Warning: signed with a key made for this bundle and thrown away: it shows damage, and "
@@ -203,11 +203,14 @@ def bundle_check(
             }
         print_json(found)
         return
-    typer.echo(f"{opened.name}, serial {opened.serial}: signed by {key.fingerprint}, {files} files")
+    name = _visible(opened.name)
+    typer.echo(f"{name}, serial {opened.serial}: signed by {key.fingerprint}, {files} files")
     if choice is not None:
         place = "NPU" if choice.npu else "CPU"
         ready = " (compiled for it)" if choice.context is not None else ""
-        typer.echo(f"{chip}: {choice.variant} on the {place}{ready}: {choice.why}")
+        typer.echo(
+            f"{chip}: {_visible(choice.variant)} on the {place}{ready}: {_visible(choice.why)}"
+        )
 
 
 def _print(made: Made) -> None:
@@ -224,24 +227,29 @@ def _print(made: Made) -> None:
             "" if golden is None else ", ".join(_limit(x.steps, x.most) for x in golden.limits)
         )
         table.add_row(
-            Text(chip.name),
-            Text(", ".join(chip.names) or "none"),
-            Text(chip.variant),
+            Text(_visible(chip.name)),
+            Text(_visible(", ".join(chip.names)) or "none"),
+            Text(_visible(chip.variant)),
             "NPU" if chip.npu else "CPU",
             f"SDK {chip.context.sdk}" if chip.context is not None else "",
             f"{len(golden.expected)} samples, {allowed}" if golden is not None else "",
         )
-    table.add_row("any other", "", Text(made.manifest.safe), "CPU", "", "")
+    table.add_row("any other", "", Text(_visible(made.manifest.safe)), "CPU", "", "")
     console = Console(highlight=False)
     console.print(table)
     console.print()
     for chip in made.manifest.chips:
-        console.print(Text(f"{chip.name}: {chip.why}"), soft_wrap=True)
+        console.print(Text(_visible(f"{chip.name}: {chip.why}")), soft_wrap=True)
     saved = made.alone - made.shared
     shared = f", {saved:,} fewer for what they have in common" if saved else ""
     say(f"Models: {made.shared:,} bytes{shared}; the bundle: {made.size:,} bytes")
     typer.echo(f"public key   {made.key.hex}")
     typer.echo(f"fingerprint  {made.key.fingerprint}")
+
+
+def _visible(text: str) -> str:
+    """Without what a terminal obeys: a plan is a file that others may have written."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _limit(steps: int | None, most: float) -> str:

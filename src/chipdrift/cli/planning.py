@@ -135,7 +135,6 @@ def plan(
             progress=progress,
             tell=say,
         )
-    report = write_report(out)
     if json:
         print_json(found)
     else:
@@ -143,6 +142,8 @@ def plan(
 
         print_plan(found, Console(highlight=False))
         say(f"Plan: {out / 'plan.json'}")
+    report = write_report(out)
+    if not json:
         say(f"Report: {report}")
         say(f"Next: chipdrift bundle {out} -o DIR")
     if any(choice.standing in ("missed", "none") for choice in found.choices):

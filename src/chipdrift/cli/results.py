@@ -48,10 +48,10 @@ def report(
 
 def _report_plan(folder: Path, json: bool) -> None:
     from chipdrift.cli.planning import print_plan
-    from chipdrift.plan import read_plan
     from chipdrift.report import write_report
+    from chipdrift.report.plan_page import read_known_plan
 
-    found = read_plan(folder)
+    found = read_known_plan(folder)
     written = write_report(folder)
     if json:
         print_json(found)

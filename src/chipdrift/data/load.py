@@ -25,6 +25,10 @@ def load_data(spec: str | Path, inputs: Sequence[TensorSpec], limit: int | None 
         raise DataError(f"--limit {limit}: at least 1 sample is needed.")
     text = str(spec)
     path = Path(spec)
+    try:
+        path.exists()
+    except OSError as error:  # a name that is too long, a folder that may not be entered
+        raise DataError(f"Data {text[:70]!r}: cannot be looked up ({error.strerror}).") from error
     if path.name.endswith(SUFFIX):
         return load_part(path, inputs, limit, load_data)
     if path.suffix == ".npz" or (path.is_file() and path.suffix not in (".toml", ".py")):

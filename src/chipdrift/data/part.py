@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import final
 
 import numpy as np
 
@@ -15,6 +18,10 @@ from chipdrift.records import TensorSpec
 
 Load = Callable[[str, Sequence[TensorSpec], int | None], Samples]
 SUFFIX = ".part.json"
+# A hundred million samples; and the longest path that a system takes.
+_LARGEST, _LONGEST = 1 << 30, 4096
+# A part of a part of a part: what goes deeper goes in a circle.
+_DEEPEST = 16
 
 
 def split_samples(samples: Samples, share: float, seed: int = 0) -> tuple[list[int], list[int]]:
@@ -81,29 +88,81 @@ def write_part(
 
 def load_part(path: Path, inputs: Sequence[TensorSpec], limit: int | None, load: Load) -> Samples:
     """The samples that a part's file names; raises DataError where its source is gone or other."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        source, wanted = str(content["part_of"]), [int(i) for i in content["samples"]]
-        digest = str(content["sha256"])
-        first = None if content.get("limit") is None else int(content["limit"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"Data {path}: not a part of a data set: part_of, sha256 and samples are expected. Run "
-            "the command again that wrote it."
-        ) from error
-    if source.endswith(SUFFIX) and Path(source).resolve() == path.resolve():
-        raise DataError(f"Data {path}: it says that it is a part of itself. Write it anew.")
-    whole = load(source, inputs, first)
-    if whole.info().sha256 != digest:
+    part = _read(path)
+    source, wanted = part.source, part.samples
+    _follow(path, part)
+    whole = load(source, inputs, part.limit)
+    if whole.info().sha256 != part.sha256:
         raise DataError(
             f"Data {path}: it is a part of {source}, which holds other samples or labels now than "
             "when it was parted. Run the command again that wrote it."
+        )
+    if len(set(wanted)) < len(wanted):
+        index = next(i for i, count in Counter(wanted).items() if count > 1)
+        raise DataError(
+            f"Data {path}: it names sample {index} twice: that would count it twice. Run the "
+            "command again that wrote it."
         )
     if not wanted or not set(wanted) <= set(range(len(whole))):
         raise DataError(f"Data {path}: it names samples that {source} does not have, or none.")
     if limit is not None:
         wanted = wanted[:limit]
     return take(whole, wanted, path.name.removesuffix(SUFFIX))
+
+
+@final
+@dataclass(frozen=True)
+class _Part:
+    """What a part's file says: ``samples`` are indices among the first ``limit`` of ``source``."""
+
+    source: str
+    sha256: str
+    samples: list[int]
+    limit: int | None
+
+
+def _read(path: Path) -> _Part:
+    """The part that a file describes; raises DataError for anything else."""
+    try:
+        if path.exists() and not path.is_file():
+            raise ValueError("no regular file")
+        if path.stat().st_size > _LARGEST:
+            raise ValueError(f"{path.stat().st_size} bytes")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        limit = content.get("limit")
+        part = _Part(content["part_of"], content["sha256"], content["samples"], limit)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _no_part(path) from error
+    if not (isinstance(part.source, str) and isinstance(part.sha256, str)):
+        raise _no_part(path)
+    if not 0 < len(part.source) <= _LONGEST or "\0" in part.source:
+        raise _no_part(path, "part_of is no path")
+    if not isinstance(part.samples, list) or not all(type(i) is int for i in part.samples):
+        raise _no_part(path, "samples is no list of whole numbers")
+    if limit is not None and (type(limit) is not int or limit < 1):
+        raise _no_part(path, "limit is no whole number from 1 on")
+    return part
+
+
+def _no_part(path: Path, found: str = "") -> DataError:
+    return DataError(
+        f"Data {path}: not a part of a data set{f' ({found})' if found else ''}: part_of, sha256 "
+        "and samples are expected. Run the command again that wrote it."
+    )
+
+
+def _follow(path: Path, part: _Part) -> None:
+    """Raise DataError where the part's source is the part itself, by way of others perhaps."""
+    seen = {path.resolve()}
+    for _ in range(_DEEPEST):
+        if not part.source.endswith(SUFFIX):
+            return
+        source = Path(part.source).resolve()
+        if source in seen:
+            raise DataError(f"Data {path}: it says that it is a part of itself. Write it anew.")
+        seen.add(source)
+        part = _read(Path(part.source))
+    raise DataError(f"Data {path}: a part of a part, {_DEEPEST} deep. Name the data set itself.")
 
 
 def take(samples: Samples, indices: Sequence[int], name: str) -> Samples:

@@ -41,32 +41,52 @@ def confirm(
     (Bonferroni). Where none of the looks holds, the nearest is told as "missed". ``seen`` has what
     was asked about before, which counts as looks, and takes what is asked now.
     """
-    found: dict[str, Confirmed] = {}
     seen = {} if seen is None else seen
+    found: dict[str, Confirmed] = {}
+    for side in sides:
+        held = _held(judge, budget, seen.setdefault(side.chip.name, []))
+        if held is not None:
+            found[side.chip.name] = held
     while True:
         asked: dict[int, list[tuple[Side, Scheme]]] = {}
         for side in sides:
             name = side.chip.name
-            before = seen.setdefault(name, [])
+            before = seen[name]
             rest = [s for s in queues[name] if s.name not in {old.name for old, _ in before}]
-            if name not in found and rest and len(before) < LOOKS:
-                asked.setdefault(len(before) + 1, []).append((side, rest[0]))
+            if name not in found and rest and looks_of(before) < LOOKS:
+                asked.setdefault(looks_of(before) + 1, []).append((side, rest[0]))
         if not asked:
             break
         for look, some in asked.items():
             figures = judge.measure([(s, side.target) for side, s in some], level=1 - 0.05 / look)
             for (side, scheme), one in zip(some, figures, strict=True):
-                told = seen[side.chip.name]
-                told.append((scheme, one))
-                state = _standing(budget, judge, one)
-                if state in ("confirmed", "within"):
-                    passed = tuple((s.name, _over(budget, judge, f)) for s, f in told[:-1])
-                    found[side.chip.name] = Confirmed(scheme, state, one, look, passed)
+                seen[side.chip.name].append((scheme, one))
+                held = _held(judge, budget, seen[side.chip.name])
+                if held is not None:
+                    found[side.chip.name] = held
     for side in sides:
         name = side.chip.name
         if name not in found:
             found[name] = _nearest(judge, budget, side, seen[name])
     return found
+
+
+def looks_of(seen: Sequence[tuple[Scheme, Figures]]) -> int:
+    """How many candidates the confirming data were asked about: what did not run told nothing."""
+    return sum(figures.loss is not None for _, figures in seen)
+
+
+def _held(judge: Judge, budget: Budget, seen: Sequence[tuple[Scheme, Figures]]) -> Confirmed | None:
+    """The first candidate that holds the budget, with those that did not before it."""
+    passed: list[tuple[str, float]] = []
+    for index, (scheme, figures) in enumerate(seen):
+        state = _standing(budget, judge, figures)
+        if state in ("confirmed", "within"):
+            looks = looks_of(seen[: index + 1])
+            return Confirmed(scheme, state, figures, looks, tuple(passed))
+        if figures.loss is not None:
+            passed.append((scheme.name, _over(budget, judge, figures)))
+    return None
 
 
 def _nearest(
@@ -75,12 +95,11 @@ def _nearest(
     ran = [(scheme, figures) for scheme, figures in seen if figures.loss is not None]
     if not ran:
         figures = seen[0][1] if seen else Figures(error="no candidate runs on it")
-        return Confirmed(None, "none", figures, len(seen))
+        return Confirmed(None, "none", figures, 0)
     scheme, _ = min(ran, key=lambda item: _over(budget, judge, item[1]))
-    level = 1 - 0.05 / max(1, len(seen))
-    figures = judge.measure([(scheme, side.target)], level=level)[0]
+    figures = judge.measure([(scheme, side.target)], level=1 - 0.05 / len(ran))[0]
     others = tuple((s.name, _over(budget, judge, f)) for s, f in ran if s is not scheme)
-    return Confirmed(scheme, "missed", figures, len(seen), others)
+    return Confirmed(scheme, "missed", figures, len(ran), others)
 
 
 def _standing(budget: Budget, judge: Judge, figures: Figures) -> Standing:

@@ -46,10 +46,12 @@ class Desk:
         self.entries.setdefault(entry.scheme.name, entry)
         return entry.scheme
 
-    def holds(self, figures: Figures) -> bool:
-        """Whether a candidate's figure is within the budget."""
+    def holds(self, figures: Figures, margin: float = 0.0) -> bool:
+        """Whether a candidate's figure is within the budget, by ``margin`` in the metric's unit."""
         if figures.metric is None or figures.loss is None:
             return False
+        if margin > 0:
+            return self.excess(figures) <= -margin
         return within(self.budget, self.judge.metric, figures.metric, figures.loss)
 
     def hopeless(self, figures: Figures) -> bool:

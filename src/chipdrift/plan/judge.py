@@ -175,6 +175,14 @@ class Judge:
                 f"{cell.reason}. A model that onnxruntime cannot run cannot be planned for."
             )
         check_labels(self.store, self.request, cell)
+        for name, array in self.baseline(self.every).arrays.items():
+            if not _finite(array):
+                wrong = sum(not _finite(row) for row in array)
+                raise ModelError(
+                    f"Model {self.request.model.path}: in float its output {name} holds NaN or "
+                    f"infinity on {wrong} of {len(array)} samples, so nothing can be set against "
+                    "it. Mend the model, or leave these samples out."
+                )
 
     def _cell(self, scheme: Scheme, target: Target) -> CellPlan:
         key = (scheme.name, target.name)

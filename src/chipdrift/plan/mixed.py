@@ -46,7 +46,8 @@ class Handle:
 class MixedSearch:
     """Raises layers of ``base`` on one numerics until the budget holds, at the least cost.
 
-    ``few`` are the samples that rank the layers; whole sets are judged on all. ``trail`` holds
+    ``few`` are the samples that rank the layers; whole sets are judged on all, and must hold the
+    budget by ``margin``. ``trail`` holds
     every candidate with its figures.
     """
 
@@ -54,6 +55,7 @@ class MixedSearch:
     side: Side
     base: Scheme
     few: Sequence[int]
+    margin: float = 0.0
     trail: list[tuple[Entry, Figures]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -61,11 +63,15 @@ class MixedSearch:
         data = self.desk.judge.file(self.base).read_bytes()
         self.units, self.edges = find_units(data, variant.trace)
 
-    def ranked(self, to: str) -> list[tuple[Handle, float]]:
-        """Every handle with the dB of SQNR that it brings if it alone is raised, best first."""
-        handles = self.handles(to)
-        schemes = [self.scheme([handle]) for handle in handles]
-        plain, *raised = self.desk.ask([self.base, *schemes], self.side.ranker, self.few)
+    def ranked(self, to: str, given: Sequence[Handle] = ()) -> list[tuple[Handle, float]]:
+        """Every handle with the dB of SQNR that it brings if it alone is raised, best first.
+
+        With ``given`` raised already: what one layer ruins hides what the others bring.
+        """
+        handles = [handle for handle in self.handles(to) if handle not in given]
+        schemes = [self.scheme([*given, handle]) for handle in handles]
+        start = self.scheme(given) if given else self.base
+        plain, *raised = self.desk.ask([start, *schemes], self.side.ranker, self.few)
         found = []
         for handle, scheme, figures in zip(handles, schemes, raised, strict=True):
             if figures.sqnr_db is None or plain.sqnr_db is None:
@@ -76,7 +82,7 @@ class MixedSearch:
             self.desk.sensitivity.append(
                 Sensitivity(
                     target=self.side.ranker.name,
-                    base=self.base.name,
+                    base=start.name,
                     nodes=tuple(sorted(handle.nodes)),
                     to=to,
                     gain_db=round(gain, 3),
@@ -90,12 +96,19 @@ class MixedSearch:
         """Raise what matters most until the budget holds; None where all of it does not do.
 
         First doubling sets, then the least that still does, then each of them is tried without.
+        Where what matters alone does not do, the others are ranked anew on top of it and follow.
         """
-        ranked = [handle for handle, gain in self.ranked(to) if gain > _LEAST_GAIN_DB]
-        if not ranked:
-            return None
-        steps = [step for step in _STEPS if step < len(ranked)] + [len(ranked)]
-        before = 0
+        first = [handle for handle, gain in self.ranked(to) if gain > _LEAST_GAIN_DB]
+        found = self._least(first, 0) if first else None
+        if found is None and len(first) < len(self.handles(to)):
+            rest = [handle for handle, _ in self.ranked(to, first)]
+            found = self._least([*first, *rest], len(first))
+        return None if found is None else self._pruned(found)
+
+    def _least(self, ranked: list[Handle], tried: int) -> list[Handle] | None:
+        """The shortest beginning that holds, beyond the first ``tried``, which do not."""
+        steps = [step for step in _STEPS if tried < step < len(ranked)] + [len(ranked)]
+        before = tried
         for step in steps:
             if self._holds(ranked[:step]):
                 break
@@ -106,7 +119,7 @@ class MixedSearch:
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._holds(ranked[:middle]) else (middle, high)
-        return self._pruned(ranked[:high])
+        return ranked[:high]
 
     def _pruned(self, handles: list[Handle]) -> list[Handle]:
         """Without what is not needed: the least sensitive is tried first. Cheaper, or it stays."""
@@ -157,10 +170,10 @@ class MixedSearch:
         nodes: frozenset[str] = frozenset().union(*(handle.nodes for handle in handles))
         units = frozenset().union(*(handle.units for handle in handles))
         to = handles[0].to
-        names = [self.units[index].name for index in sorted(units)]
+        names = [self.units[index].nodes[0] for index in sorted(units)]
         shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         words = f"{self.base.name} with {counted(len(names), 'layer')} {_WORDS[to]}: {shown}"
-        scheme = self.desk.recipes.raised(self.base, [Raise(nodes, to)], words)
+        scheme = self.desk.recipes.raised(self.base, [Raise(nodes, to, len(names))], words)
         self.desk.add(
             Entry(scheme, _HOW[to], words, base=self.base.name, raised=tuple(sorted(nodes)))
         )
@@ -175,7 +188,7 @@ class MixedSearch:
             return False
         figures = self.desk.ask([scheme], target)[0]
         self.trail.append((self.desk.entries[scheme.name], figures))
-        return self.desk.holds(figures)
+        return self.desk.holds(figures, self.margin)
 
     def _cost(self, handles: Sequence[Handle]) -> float:
         return self.desk.cost(self.scheme(handles), self.side)

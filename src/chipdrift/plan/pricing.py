@@ -64,7 +64,9 @@ class Pricer:
         """The model's figure; in ms where the chip's time under another scheme is known."""
         modelled = self._modelled(scheme, side)
         known = [
-            (name, cost) for (name, chip), cost in self.timed.items() if chip == side.chip.name
+            (name, cost)
+            for (name, chip), cost in self.timed.items()
+            if chip == side.chip.name and self._makes_a_model(name)
         ]
         if not known:
             return modelled
@@ -82,6 +84,9 @@ class Pricer:
             high=scaled(modelled.high),
             words=f"{modelled.words}; scaled to the time of {name}, {cost.words}",
         )
+
+    def _makes_a_model(self, name: str) -> bool:
+        return name in self.schemes and self.judge.variant(self.schemes[name]).file is not None
 
     def _modelled(self, scheme: Scheme, side: Side) -> Cost:
         left = self.left.get((scheme.name, side.chip.name), frozenset())

@@ -19,10 +19,14 @@ _DIGITS = 8
 
 @dataclass(frozen=True)
 class Raise:
-    """Nodes of the float model and what they are raised to: "uint16", "float16" or "float32"."""
+    """Nodes of the float model and what they are raised to: "uint16", "float16" or "float32".
+
+    ``layers`` is what people count of them: a convolution and its clamp are one.
+    """
 
     nodes: frozenset[str]
     to: str
+    layers: int | None = None
 
     def table(self) -> Layer:
         """The ``[[layer]]`` table that says so."""
@@ -46,7 +50,7 @@ class Recipes:
             return base
         layers = (*base.layer, *(one.table() for one in raises))
         scheme = base.model_copy(update={"layer": layers, "description": words})
-        counts = "+".join(f"{len(one.nodes)}{_KINDS[one.to]}" for one in raises)
+        counts = "+".join(f"{one.layers or len(one.nodes)}{_KINDS[one.to]}" for one in raises)
         digest = hashlib.sha256(scheme_toml(scheme, "").encode()).hexdigest()[:_DIGITS]
         return self.write(scheme, f"{base.name[:_LONGEST]}+{counts}-{digest}")
 

@@ -18,7 +18,7 @@ from chipdrift.matrix.schedule import Progress
 from chipdrift.metrics import evaluate, info, sqnr_db
 from chipdrift.plan.ask import SCHEMES, Asked, look_up
 from chipdrift.plan.calibrated import calibrated
-from chipdrift.plan.confirm import LOOKS, Confirmed, confirm
+from chipdrift.plan.confirm import LOOKS, Confirmed, confirm, looks_of
 from chipdrift.plan.cover import choose_variants
 from chipdrift.plan.desk import Desk
 from chipdrift.plan.judge import Figures, Judge
@@ -275,7 +275,7 @@ def _groups(
     return found
 
 
-def _share_finds(desk: Desk, sides: Sequence[Side], groups: Mapping[str, GroupSearch]) -> None:
+def _share_finds(desk: Desk, groups: Mapping[str, GroupSearch]) -> None:
     """Try each group's best on the others: a variant that serves both need not be shipped twice."""
     finds: dict[str, Scheme] = {}
     for group in groups.values():
@@ -283,17 +283,14 @@ def _share_finds(desk: Desk, sides: Sequence[Side], groups: Mapping[str, GroupSe
         ranked = sorted(held, key=lambda n: desk.cost(desk.entries[n].scheme, group.side))
         finds.update({name: desk.entries[name].scheme for name in ranked[:_SHARED]})
     for group in groups.values():
-        runnable = {scheme.name for scheme in group.runs}
-        group.score_on(
-            [scheme for name, scheme in finds.items() if scheme.kind == "qdq" or name in runnable]
-        )
+        group.score_on([scheme for scheme in finds.values() if group.may_run(scheme)])
 
 
 def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confirmed]:
     """Each chip's choice, confirmed; where it misses, the search goes on and the looks count on."""
     seen: dict[str, list[tuple[Scheme, Figures]]] = {}
     while True:
-        _share_finds(found.desk, found.sides, found.groups)
+        _share_finds(found.desk, found.groups)
         found.alone = _chosen(found, found.sides, None)
         allowed = _allowed(found, most)
         first = found.alone if allowed is None else {}
@@ -301,20 +298,49 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
             side.chip.name: found.queue(side, allowed, first.get(side.chip.name))
             for side in found.sides
         }
+        asked = sum(len(one) for one in seen.values())
         found.desk.tell("confirming on data that was not used to choose")
         confirmed = confirm(judge, found.desk.budget, found.sides, queues, seen)
-        missed = {
-            side.chip.group
+        missed = [
+            side
             for side in found.sides
-            if confirmed[side.chip.name].standing == "missed" and len(seen[side.chip.name]) < LOOKS
-        }
-        going_on = [found.groups[name] for name in missed if not found.groups[name].thorough]
-        if not going_on:
+            if confirmed[side.chip.name].standing == "missed"
+            and looks_of(seen[side.chip.name]) < LOOKS
+        ]
+        found.disproved = _disproved(found, seen)
+        if sum(len(one) for one in seen.values()) == asked or not _go_on(found, missed, confirmed):
             return confirmed
-        for group in going_on:
-            found.desk.tell(f"{group.side.chip.name}: the cheapest misses; searching on")
-            group.thorough = True
-            group.run_on()
+
+
+def _go_on(found: Found, missed: Sequence[Side], confirmed: Mapping[str, Confirmed]) -> bool:
+    """Search on for groups with a chip that missed, by a margin; whether there was any such.
+
+    The margin is what the candidate lost between the choosing and the confirming samples.
+    """
+    margins: dict[str, float] = {}
+    for side in missed:
+        done, group = confirmed[side.chip.name], found.group(side)
+        if done.scheme is None:
+            continue
+        chosen = found.desk.excess(group.scores[done.scheme.name])
+        lost = max(0.0, found.desk.excess(done.figures) - chosen)
+        margins[side.chip.group] = max(margins.get(side.chip.group, 0.0), lost)
+    for name, margin in margins.items():
+        group = found.groups[name]
+        found.desk.tell(f"{group.side.chip.name}: the choice misses; searching on")
+        group.thorough, group.margin = True, max(group.margin, margin)
+        group.run_on()
+    return bool(margins)
+
+
+def _disproved(found: Found, seen: Mapping[str, Sequence[tuple[Scheme, Figures]]]) -> set[str]:
+    """The schemes that missed the budget on a chip's confirming samples."""
+    return {
+        scheme.name
+        for one in seen.values()
+        for scheme, figures in one
+        if figures.loss is not None and not found.desk.holds(figures)
+    }
 
 
 def _allowed(found: Found, most: int | None) -> set[str] | None:

@@ -26,6 +26,7 @@ Calibrate = Callable[[Desk, Side, Scheme], Entry | None]
 class GroupSearch:
     """One group, searched on ``side``, its first chip.
 
+    ``margin`` is how much better than the budget a set of layers must do, in the metric's unit.
     ``runs`` are the schemes that this group's chips run at all. ``scores`` has the figures of every
     candidate on all the choosing samples, by its scheme.
     """
@@ -36,6 +37,7 @@ class GroupSearch:
     thorough: bool = False
     calibrate: Calibrate | None = None
     scores: dict[str, Figures] = field(default_factory=dict)
+    margin: float = 0.0
 
     def run(self) -> None:
         """Search in the order of cost; ``scores`` says what was found."""
@@ -60,11 +62,24 @@ class GroupSearch:
                     return
                 base = self._best([base.name, made.name]) or base
         kinds = ["float16"] if self.side.chip.fp16 else []
-        held = [self._climb(base, to) for to in ("uint16", *kinds, "float32")]
+        for to in ("uint16", *kinds, "float32"):
+            self._climb(base, to)
         wide = self._best(_WIDE)
-        if not any(held) and wide is not None:
+        if wide is not None and self._cost(wide.name) < self._cheapest():
             for to in (*kinds, "float32"):
                 self._climb(wide, to)
+
+    def _cheapest(self) -> float:
+        """The cost of the cheapest that holds the budget."""
+        held = [n for n, figures in self.scores.items() if self.desk.holds(figures, self.margin)]
+        return min((self._cost(name) for name in held), default=float("inf"))
+
+    def may_run(self, scheme: Scheme) -> bool:
+        """Whether there is no reason known why this group's chips would not run it."""
+        if scheme.kind != "qdq":
+            return scheme.name in {other.name for other in self.runs}
+        halves = any(layer.kind == "float16" for layer in scheme.layer)
+        return self.side.chip.fp16 is True or not halves
 
     def score_on(self, schemes: Sequence[Scheme]) -> None:
         """Candidates that other groups found."""
@@ -124,15 +139,14 @@ class GroupSearch:
         ]
         return self.desk.entries[max(there)[1]].scheme if there else None
 
-    def _climb(self, base: Scheme, to: str) -> bool:
-        """Raise layers of ``base``; whether that holds the budget."""
+    def _climb(self, base: Scheme, to: str) -> None:
+        """Raise layers of ``base``; what was tried is in ``scores``."""
         few = few_of(self.desk.judge.request.samples)
-        search = MixedSearch(self.desk, self.side, base, few)
+        search = MixedSearch(self.desk, self.side, base, few, self.margin)
         self.desk.tell(f"{self._who}: which layers of {base.name} matter, raised to {to}")
-        found = search.climb(to)
+        search.climb(to)
         for entry, figures in search.trail:
             self.scores[entry.scheme.name] = figures
-        return found is not None
 
     def _cost(self, name: str) -> float:
         return self.desk.cost(self.desk.entries[name].scheme, self.side)
@@ -152,10 +166,12 @@ def held_of(samples: Samples) -> tuple[int, ...]:
 
 
 def _drawn(samples: Samples) -> list[int]:
-    return sorted(
-        range(len(samples)),
-        key=lambda i: hashlib.sha256(f"few|{samples.keys[i]}".encode()).hexdigest(),
-    )
+    """Every different sample once, in an order drawn by its hash."""
+    first: dict[str, int] = {}
+    for index, key in enumerate(samples.keys):
+        first.setdefault(key, index)
+    ranked = sorted(first, key=lambda key: hashlib.sha256(f"few|{key}".encode()).hexdigest())
+    return [first[key] for key in ranked]
 
 
 def frontier(costs: dict[str, float], scores: dict[str, Figures]) -> list[str]:

@@ -34,6 +34,7 @@ class Found:
     pricer: Pricer
     groups: Mapping[str, GroupSearch]
     alone: Mapping[str, str | None] = field(default_factory=dict)
+    disproved: set[str] = field(default_factory=set)
     baseline: MetricResult | None = None
     metric: MetricInfo | None = None
 
@@ -79,9 +80,16 @@ class Found:
         return queue
 
     def best_single(self) -> Scheme | None:
-        """The cheapest simple scheme that holds the budget on every chip; None where none does."""
+        """The cheapest simple scheme that holds the budget on every chip; None where none does.
+
+        One that missed on the confirming samples of a chip is none.
+        """
         held = [self.costs(side) for side in self.sides]
-        simple = [s for s in self.asked.choosing.schemes if all(s.name in some for some in held)]
+        simple = [
+            scheme
+            for scheme in self.asked.choosing.schemes
+            if scheme.name not in self.disproved and all(scheme.name in some for some in held)
+        ]
 
         def rank(scheme: Scheme) -> tuple[float, float]:
             noise = [self.group(side).scores[scheme.name].sqnr_db for side in self.sides]
@@ -126,8 +134,8 @@ def tell_plan(
         chips=tuple(side.chip for side in found.sides),
         candidates=tuple(_candidates(found)),
         scores=tuple(score for side in found.sides for score in _scores(found, side)),
-        sensitivity=tuple(found.desk.sensitivity),
-        tried=tuple(found.desk.tried),
+        sensitivity=tuple(dict.fromkeys(found.desk.sensitivity)),
+        tried=tuple(dict.fromkeys(found.desk.tried)),
         choices=choices,
         variants=variants,
         safe=judge.request.baseline.name,

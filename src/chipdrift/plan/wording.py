@@ -52,14 +52,15 @@ def cost_words(cost: Cost | None) -> str:
     if cost.unit == "bytes":
         return f"{cost.value / 1024:,.0f} KiB"
     if cost.unit == "ms":
-        return f"{cost.value:.3g} ms"
+        basis = "" if cost.basis == "measured" else f" ({cost.basis})"
+        return f"{cost.value:.3g} ms{basis}"
     return f"{cost.value:.2f} x w8a8"
 
 
 def why(budget: Budget, chip: PlanChip, entries: Mapping[str, Entry], done: Confirmed) -> str:
     """Why a chip gets what it gets, in a sentence or two."""
     if done.scheme is None:
-        return f"Nothing that was tried runs on {chip.target}: {done.figures.error}."
+        return f"No candidate runs on {chip.target}: {done.figures.error}."
     entry = entries[done.scheme.name]
     said = {
         "confirmed": "the cheapest that holds the budget, and the interval's end holds it too",
@@ -99,7 +100,7 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
                 f"Against {plan.single}, the best single scheme for all chips, the mean cost falls "
                 f"by {100 * plan.saved:.0f} %{_basis(plan.choices)}."
             )
-        else:
+        elif plan.saved > -0.0005:
             said.append(
                 f"{plan.single} holds the budget on every chip at the least cost that was found: "
                 "one scheme for all is as good."
@@ -144,4 +145,6 @@ def cap_words(plan: Plan) -> str | None:
 
 def _basis(choices: tuple[Choice, ...]) -> str:
     bases = {choice.cost.basis for choice in choices if choice.cost is not None}
-    return ", by the cost model" if "model" in bases else ""
+    if "model" in bases:
+        return ", by the cost model" if len(bases) == 1 else ", in part by the cost model"
+    return ", by the times that were given" if "reported" in bases else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,9 @@ from chipdrift.schemes import Scheme, read_adjustment
 # Ops whose input 2 is a bias of one number for each output channel, and may be left out.
 _BIASED = frozenset({"Conv", "ConvTranspose", "Gemm"})
 _BIAS = 2
+# The least range that the quantizer is told to take (MinimumRealRange of its QNN configuration).
+_LEAST_RANGE = 1e-4
+_RAISED = f"are narrower than {_LEAST_RANGE:g}, the least that is quantized, and are raised to it"
 
 
 def adjust_weights(source: onnx.ModelProto, scheme: Scheme) -> None:
@@ -85,7 +88,7 @@ def given_ranges(source: onnx.ModelProto, scheme: Scheme, notes: list[str]) -> d
     known = makers | {value.name for value in source.graph.input}
     bounds = _bounds(source)
     given: dict[str, Range] = {}
-    cut = []
+    cut, widened, raised = [], [], []
     for tensor, (low, high) in scheme.ranges.items():
         if tensor not in known:
             raise ChipdriftError(
@@ -102,13 +105,27 @@ def given_ranges(source: onnx.ModelProto, scheme: Scheme, notes: list[str]) -> d
         # A step of float32 is no other range.
         if abs(low - inner[0]) + abs(high - inner[1]) > 1e-5 * (inner[1] - inner[0]):
             cut.append(tensor)
+        whole = min(inner[0], 0.0), max(inner[1], 0.0)
+        if whole != inner:
+            widened.append(f"{tensor} ({whole[0]:g} to {whole[1]:g})")
+        if whole[1] - whole[0] < _LEAST_RANGE * (1 - 1e-6):
+            raised.append(tensor)
         given[tensor] = (np.array(inner[0], np.float32), np.array(inner[1], np.float32))
-    if cut:
-        notes.append(
-            f"{len(cut)} of {len(scheme.ranges)} ranges go beyond what a Relu or Clip lets pass, "
-            f"and end there: {', '.join(cut[:5])}{' and more' * (len(cut) > 5)}"
-        )
+    said = {
+        "go beyond what a Relu or Clip lets pass, and end there": cut,
+        "do not hold 0, which every integer type must, and are widened to it": widened,
+        _RAISED: raised,
+    }
+    for words, found in said.items():
+        _note(notes, len(scheme.ranges), "ranges", words, found)
     return given
+
+
+def _note(notes: list[str], every: int, noun: str, words: str, found: Sequence[str]) -> None:
+    """Say of how many of the scheme's ranges ``words`` holds, and which; nothing of none."""
+    if found:
+        more = " and more" * (len(found) > 5)
+        notes.append(f"{len(found)} of {every} {noun} {words}: {', '.join(found[:5])}{more}")
 
 
 def _bounds(source: onnx.ModelProto) -> dict[str, tuple[float, float]]:
@@ -135,16 +152,19 @@ def note_unused_ranges(quantized: onnx.ModelProto, scheme: Scheme, notes: list[s
         if node.op_type == "QuantizeLinear"
     }
     gone = [tensor for tensor in scheme.ranges if tensor not in there]
-    if gone:
-        notes.append(
-            f"{len(gone)} of {len(scheme.ranges)} ranges have no effect, for no quantizer stands "
-            f"there (a Relu or Clip behind it has one, or it is in float): {', '.join(gone[:5])}"
-            f"{' and more' * (len(gone) > 5)}"
-        )
+    words = (
+        "have no effect, for no quantizer stands there (a Relu or Clip behind it has one, or it is "
+        "in float)"
+    )
+    _note(notes, len(scheme.ranges), "ranges", words, gone)
 
 
 def limit_weights(
-    source: onnx.ModelProto, scheme: Scheme, overrides: Overrides, blocked: Collection[str]
+    source: onnx.ModelProto,
+    scheme: Scheme,
+    overrides: Overrides,
+    blocked: Collection[str],
+    notes: list[str],
 ) -> None:
     """Add the scheme's ranges of weights to what the quantizer is told (``overrides``).
 
@@ -153,6 +173,7 @@ def limit_weights(
     """
     nodes = {node.name: node for node in source.graph.node}
     inits = {init.name: init for init in source.graph.initializer}
+    raised = []
     for name, given in scheme.weight_ranges.items():
         where = f"Scheme {scheme.name}, [weight_ranges]: {name}"
         node = _node(nodes, name, where)
@@ -180,6 +201,9 @@ def limit_weights(
             )
         first, *others = ({"rmin": np.float32(-m), "rmax": np.float32(m)} for m in each)
         overrides[weight] = [{**held, **first}, *others]
+        if 2 * min(each) < _LEAST_RANGE * (1 - 1e-6):
+            raised.append(name)
+    _note(notes, len(scheme.weight_ranges), "weight ranges", _RAISED, raised)
 
 
 def _append_bias(

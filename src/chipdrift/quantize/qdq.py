@@ -87,7 +87,7 @@ def quantize_qdq(
     }
     lengths = {n.name: settings.get(n.name, base).block_size for n in mixture.source.graph.node}
     blocked = {name: size for name, size in lengths.items() if size is not None}
-    limit_weights(mixture.source, scheme, overrides, blocked_nodes(mixture.source, blocked))
+    limit_weights(mixture.source, scheme, overrides, blocked_nodes(mixture.source, blocked), notes)
     in_float = {name: s.kind for name, s in settings.items() if s.kind != "qdq"}
     given = given_ranges(source, scheme, notes)
     quantized = _quantize(

@@ -24,8 +24,12 @@ Section = Literal[
 @final
 @dataclass(frozen=True)
 class Finding:
-    """One sentence or two, how it weighs, and the section of the report that shows it."""
+    """One sentence or two, how it weighs, and the section of the report that shows it.
+
+    ``full`` is the whole of a text that was cut; "" where it is all there.
+    """
 
     kind: Kind
     text: str
     section: Section
+    full: str = ""

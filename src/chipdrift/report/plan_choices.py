@@ -17,6 +17,7 @@ from chipdrift.report.plan_words import (
     cost_line,
     cost_range,
     cost_value,
+    one_line,
     rests,
     room,
 )
@@ -28,6 +29,7 @@ class PlanRow:
     """One chip's choice in words; "" where there is nothing to say.
 
     ``tint``, ``mark`` and ``standing`` say how it stands to the budget, ``room`` by how much.
+    ``full`` is the whole reason where ``why`` had to be cut.
     """
 
     chip: str
@@ -51,6 +53,7 @@ class PlanRow:
     standing: str
     room: str
     why: str
+    full: str
 
 
 @final
@@ -101,6 +104,7 @@ def _row(
     # A metric that compares with the float model's own outputs has no change to tell beside it.
     own = plan.metric.against_baseline or choice.loss is None
     change = None if own or choice.loss is None else changed(choice.loss, figures.higher_is_better)
+    why = one_line(choice.why) if choice.standing == "none" else choice.why
     tint, mark, standing = STANDINGS[choice.standing]
     target = chip.target if chip is not None else choice.chip
     return PlanRow(
@@ -126,7 +130,8 @@ def _row(
         mark=mark,
         standing=standing,
         room=room(plan, figures, choice),
-        why=choice.why,
+        why=why,
+        full=choice.why if why != choice.why else "",
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from chipdrift.counts import counted
 from chipdrift.errors import RunError
 from chipdrift.plan.records import Plan
-from chipdrift.records import Matrix
+from chipdrift.records import SCHEMA_VERSION, Matrix
+from chipdrift.report.briefly import brief
 from chipdrift.report.finding import Finding, Kind
 from chipdrift.report.page import REPORT_FILE, Head, fill, read_measured, told
 from chipdrift.report.plan_choices import (
@@ -21,7 +23,7 @@ from chipdrift.report.plan_choices import (
 )
 from chipdrift.report.plan_found import candidate_rows, layers, tried_rows
 from chipdrift.report.plan_frontier import frontiers
-from chipdrift.report.plan_words import beyond, limit_words, plan_figures
+from chipdrift.report.plan_words import beyond, limit_words, one_line, plan_figures
 
 _PLAN, _SEARCH, _CONFIRM = "plan.json", "search", "confirm"
 _STORE, _MATRIX = "store.sqlite", "matrix.json"
@@ -45,9 +47,7 @@ def write_plan_report(folder: Path) -> Path:
 
     Raises RunError where the plan cannot be read or the folder cannot be written.
     """
-    from chipdrift.plan import read_plan
-
-    plan = read_plan(folder)
+    plan = read_known_plan(folder)
     measured: tuple[Any, ...] | None = None
     fault = None
     if (folder / _CONFIRM / _MATRIX).exists():
@@ -62,9 +62,24 @@ def write_plan_report(folder: Path) -> Path:
         partial.write_bytes(render_plan(plan, measured if fault is None else None, fault).encode())
         partial.replace(file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only file system says so before it looks
+            partial.unlink(missing_ok=True)
         raise RunError(f"{file}: cannot be written ({error.strerror}).") from error
     return file
+
+
+def read_known_plan(folder: Path) -> Plan:
+    """The plan in a folder; raises RunError where it cannot be read, or is of another version."""
+    from chipdrift.plan import read_plan
+
+    plan = read_plan(folder)
+    if plan.schema_version != SCHEMA_VERSION:
+        raise RunError(
+            f"Plan {folder}: its {_PLAN} has schema_version {brief(str(plan.schema_version))}, and "
+            f"this chipdrift knows {SCHEMA_VERSION}. Read it with the chipdrift that wrote it, or "
+            "run the same chipdrift plan command again."
+        )
+    return plan
 
 
 def _other(plan: Plan, matrix: Matrix) -> str | None:
@@ -98,7 +113,7 @@ def render_plan(
     tried, nothing = tried_rows(plan)
     return fill(
         Head(plan.model.name, plan.chipdrift, plan.created),
-        measured=told(*measured) if measured is not None else None,
+        measured=told(_bare(measured[0]), *measured[1:]) if measured is not None else None,
         plan=plan,
         plan_findings=_findings(plan, fault),
         plan_figures=figures,
@@ -114,6 +129,14 @@ def render_plan(
         plan_evidence=evidence_rows(plan),
         plan_by_model=by_model([*costs, *(score.cost for score in plan.scores)]),
     )
+
+
+def _bare(matrix: Matrix) -> Matrix:
+    """``matrix`` without differences to the float model, where the metric is one itself."""
+    if not matrix.metric.against_baseline:
+        return matrix
+    cells = tuple(cell.model_copy(update={"delta": None}) for cell in matrix.cells)
+    return matrix.model_copy(update={"cells": cells})
 
 
 def _findings(plan: Plan, fault: str | None) -> list[Finding]:
@@ -136,8 +159,10 @@ def _findings(plan: Plan, fault: str | None) -> list[Finding]:
             )
             found.append(Finding("loss", words, "choices"))
         elif choice.standing == "none":
-            words = f"{choice.chip} gets nothing: {choice.why}"
-            found.append(Finding("loss", words, "choices"))
+            short = one_line(choice.why)
+            words = f"{choice.chip} gets nothing: {short}"
+            full = choice.why if short != choice.why else ""
+            found.append(Finding("loss", words, "choices", full))
     costs = [choice.cost for choice in plan.choices if choice.cost is not None]
     modelled = sum(by_model([cost]) for cost in costs)
     if modelled:

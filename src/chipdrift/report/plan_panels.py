@@ -10,7 +10,7 @@ from typing import final
 from chipdrift.plan.records import Cost, Plan, Score
 from chipdrift.report.figures import Figures
 from chipdrift.report.plan_axis import cost_axis, figure_axis, labels
-from chipdrift.report.plan_words import limit_words
+from chipdrift.report.plan_words import by_drop, limit_words
 
 _DECIBELS = frozenset({"sqnr", "psnr"})
 # Decibels from which on it is all the same: a millionth of the signal.
@@ -64,7 +64,7 @@ class Point:
 
 def panels(plan: Plan, figures: Figures, points: Sequence[Point], chips: str) -> list[Panel]:
     """The budget's own figure, and the SQNR where many candidates tie in it."""
-    name, drop = plan.metric.name, plan.budget.kind == "drop"
+    name, drop = plan.metric.name, by_drop(plan)
     sign = 1.0 if figures.higher_is_better else -1.0
 
     def good(score: Score) -> float:

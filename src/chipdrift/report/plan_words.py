@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 from chipdrift.plan.records import Choice, Cost, How, Plan, Score, Standing
 from chipdrift.records import Evidence, Interval
@@ -10,6 +11,9 @@ from chipdrift.report.figures import Figures, number
 
 _DECIBELS = frozenset({"sqnr", "psnr"})
 _MOST_DECIMALS = 6
+# What a reason of onnxruntime begins with: "[ONNXRuntimeError] : 1 : FAIL : ".
+_HEADING = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_LINE = 150
 # Class, mark and word; the mark and the word say it where colours do not.
 STANDINGS: dict[Standing, tuple[str, str, str]] = {
     "confirmed": ("held", "✓", "confirmed"),
@@ -61,6 +65,11 @@ def _misread(plan: Plan, figures: Figures) -> bool:
             if (not drop or value > 0) and written(value) == written(limit):
                 return True
     return False
+
+
+def by_drop(plan: Plan) -> bool:
+    """Whether the budget is of a change; a metric against the float model has none to tell."""
+    return plan.budget.kind == "drop" and not plan.metric.against_baseline
 
 
 def changed(loss: Interval, higher_is_better: bool) -> Interval:
@@ -145,6 +154,14 @@ def beyond(plan: Plan, figures: Figures, choice: Choice) -> str | None:
     return figures.amount(spare[0]) if spare is not None and spare[0] < -1e-9 else None
 
 
+def one_line(text: str) -> str:
+    """A reason in one line: without onnxruntime's own heading, cut where it goes on for long."""
+    plain = _HEADING.sub("", " ".join(text.split()))
+    if len(plain) <= _LINE:
+        return plain
+    return plain[:_LINE].rpartition(" ")[0].rstrip(".,;:") + " ..."
+
+
 def counted_as(samples: int, role: str) -> str:
     """ "298 confirming samples"."""
     return f"{samples:,} {role} sample{'' if samples == 1 else 's'}"
@@ -175,7 +192,7 @@ def limit_words(plan: Plan, figures: Figures) -> str:
 def _spare(plan: Plan, choice: Choice) -> tuple[float, float | None] | None:
     """The room between figure and budget, and at the interval's worse end; negative is beyond."""
     limit, up = plan.budget.limit, plan.metric.higher_is_better
-    if plan.budget.kind == "drop":
+    if by_drop(plan):
         loss = choice.loss
         if loss is None:
             return None

@@ -30,6 +30,10 @@ __all__ = [
 ]
 
 
+# Of a value that is complained of, so many characters are shown.
+_LONGEST = 60
+
+
 @cache
 def builtin_schemes() -> dict[str, Scheme]:
     """The schemes that come with chipdrift, by name."""
@@ -65,8 +69,15 @@ def _parse(text: str, name: str, where: str, path: Path | None = None) -> Scheme
         return Scheme(**{"name": name, **fields, **derived})
     except ValidationError as error:
         # A key that nobody knows is most often the cause of one that is missing.
-        first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
+        # Of a value that may be a number or a list, a list is complained of as a list.
+        first = sorted(
+            error.errors(),
+            key=lambda e: (e["type"] != "extra_forbidden", isinstance(e.get("input"), list)),
+        )[0]
         place, known = tuple(first["loc"]), Scheme.model_fields
+        if place[:1] == ("weight_ranges",):
+            # pydantic names the kinds of value that it tried, too.
+            place = (*place[:2], *(step for step in place[2:] if isinstance(step, int)))
         if len(place) > 1 and place[0] == "layer":
             where = f"{where}: [[layer]] {int(place[1]) + 1}"
             place, known = place[2:], Layer.model_fields
@@ -74,9 +85,10 @@ def _parse(text: str, name: str, where: str, path: Path | None = None) -> Scheme
         given = first.get("input")
         # A whole table is no value to show.
         shown = first["type"] != "missing" and not isinstance(given, dict)
-        found = f" (found {given!r})" if shown else ""
+        found = f" (found {repr(given)[:_LONGEST]})" if shown else ""
+        words = first["msg"].removeprefix("Value error, ")
         allowed = ", ".join(f for f in known if f not in ("adjustment", "sha256"))
-        raise ChipdriftError(f"{where}: {key}: {first['msg']}{found}. Keys: {allowed}.") from error
+        raise ChipdriftError(f"{where}: {key}: {words}{found}. Keys: {allowed}.") from error
 
 
 def _rank(scheme: Scheme) -> tuple[int, int, int]:

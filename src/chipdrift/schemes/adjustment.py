@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from chipdrift.errors import ChipdriftError
 Array = np.ndarray[Any, Any]
 # A scheme is no place for a second model of any size.
 _LARGEST = 1 << 32
+# No node has so many inputs that their number is longer.
+_DIGITS = 6
 _GET = "Make it with numpy.savez, one float32 array for each NODE#SLOT."
 
 
@@ -27,37 +30,67 @@ def read_adjustment(data: bytes, where: str) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sum(entry.file_size for entry in archive.infolist()) > _LARGEST:
-                raise ChipdriftError(f"{where}: its arrays are larger than 4 GiB. {_GET}")
+            entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > _LARGEST:
+            raise ChipdriftError(f"{where}: its arrays are larger than 4 GiB. {_GET}")
+        # numpy takes NAME and NAME.npy for one array, and of two that are called alike the last.
+        names = Counter(entry.filename.removesuffix(".npy") for entry in entries)
+        twice = [name for name, count in names.items() if count > 1]
+        if twice:
+            raise ChipdriftError(
+                f"{where}: the array {_shown(twice[0])} is in it twice. Leave one of them. {_GET}"
+            )
         with np.load(io.BytesIO(data), allow_pickle=False) as held:
             for name in held.files:
-                arrays[name] = held[name]
-    except (OSError, ValueError, EOFError, KeyError, zlib.error, zipfile.BadZipFile) as error:
+                arrays[name] = _array(held[name], name, where)
+    except (
+        OSError,
+        ValueError,
+        EOFError,
+        KeyError,
+        OverflowError,
+        zlib.error,
+        zipfile.BadZipFile,
+    ) as error:
         words = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ChipdriftError(
             f"{where}: no .npz, or a damaged one ({words[:120]}). Copy it again. {_GET}"
         ) from error
     except (NotImplementedError, RuntimeError, MemoryError) as error:
-        raise ChipdriftError(f"{where}: it cannot be read ({error}). {_GET}") from error
+        raise ChipdriftError(f"{where}: it cannot be read ({str(error)[:120]}). {_GET}") from error
     for name, array in arrays.items():
         node, sign, slot = name.rpartition("#")
-        if not (sign and node and slot.isascii() and slot.isdigit()):
+        if not (sign and node and slot.isascii() and slot.isdigit() and len(slot) <= _DIGITS):
             raise ChipdriftError(
-                f"{where}: the array {name!r} is not called NODE#SLOT, as in conv1#1 for the "
+                f"{where}: the array {_shown(name)} is not called NODE#SLOT, as in conv1#1 for the "
                 f"weight of conv1. {_GET}"
             )
         if array.dtype != np.float32:
             raise ChipdriftError(
-                f"{where}: the array {name!r} is {array.dtype}, and the model's weights are "
+                f"{where}: the array {_shown(name)} is {array.dtype}, and the model's weights are "
                 f"float32. {_GET}"
             )
         if not np.isfinite(array).all():
             raise ChipdriftError(
-                f"{where}: the array {name!r} holds NaN or infinity. Give finite numbers."
+                f"{where}: the array {_shown(name)} holds NaN or infinity. Give finite numbers."
             )
     if not arrays:
         raise ChipdriftError(f"{where}: it holds no arrays. {_GET}")
     return arrays
+
+
+def _array(held: Any, name: str, where: str) -> Array:
+    """What numpy read of a member: the bare bytes, where it is no .npy."""
+    if not isinstance(held, np.ndarray):
+        raise ChipdriftError(
+            f"{where}: the member {_shown(name)} is no array: it does not begin as an .npy does. "
+            f"{_GET}"
+        )
+    return held
+
+
+def _shown(name: str) -> str:
+    return repr(name if len(name) <= 120 else f"{name[:70]}...{name[-40:]}")
 
 
 def write_adjustment(arrays: Mapping[str, Array]) -> bytes:

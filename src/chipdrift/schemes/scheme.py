@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, ValidationError, model_validator
+import numpy as np
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from chipdrift.records import Record
 from chipdrift.schemes.layers import Activations, Granularity, Layer, Setting, Weights
 
 Kind = Literal["float32", "float16", "qdq", "asis"]
 Calibration = Literal["minmax", "percentile", "entropy", "mse"]
-Magnitude = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# What the quantizer computes in: what is beyond it becomes a scale of infinity.
+_MOST = float(np.finfo(np.float32).max)
+
+
+def _real(value: Any) -> Any:
+    """``value``, if it is a number that float32 holds; pydantic takes true and "1" for one."""
+    if isinstance(value, bool | str):
+        raise ValueError("a number is expected")
+    if isinstance(value, int | float) and not abs(value) <= _MOST:
+        raise ValueError(f"a number that float32 holds is expected: finite, at most {_MOST:.4g}")
+    return value
+
+
+Real = Annotated[float, BeforeValidator(_real)]
+Magnitude = Annotated[float, BeforeValidator(_real), Field(gt=0)]
 
 
 class Scheme(Record):
@@ -42,7 +57,7 @@ class Scheme(Record):
     percentile: float = Field(default=99.99, gt=50, le=100)
     preprocess: bool = True
     layer: tuple[Layer, ...] = ()
-    ranges: dict[str, tuple[FiniteFloat, FiniteFloat]] = Field(default_factory=dict)
+    ranges: dict[str, tuple[Real, Real]] = Field(default_factory=dict)
     weight_ranges: dict[str, Magnitude | tuple[Magnitude, ...]] = Field(default_factory=dict)
     adjust: str | None = None
     adjustment: bytes = Field(default=b"", exclude=True, repr=False)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -321,6 +323,17 @@ GOOD = {"part_of": "d.npz", "sha256": "0" * 64, "samples": [1]}
         json.dumps({**GOOD, "samples": ["one"]}),
         json.dumps({**GOOD, "samples": [None]}),
         json.dumps({**GOOD, "limit": "all"}),
+        json.dumps({**GOOD, "limit": 0}),
+        json.dumps({**GOOD, "limit": 1.5}),
+        json.dumps({**GOOD, "samples": [float("inf")]}),
+        json.dumps({**GOOD, "samples": [1.7]}),
+        json.dumps({**GOOD, "samples": [True]}),
+        json.dumps({**GOOD, "samples": "0123"}),
+        json.dumps({**GOOD, "samples": {"1": 2}}),
+        json.dumps({**GOOD, "part_of": "x" * 5000}),
+        json.dumps({**GOOD, "part_of": "a\0b"}),
+        json.dumps({**GOOD, "part_of": 7}),
+        "[" * 200_000,
         json.dumps({k: v for k, v in GOOD.items() if k != "sha256"}),
         json.dumps({k: v for k, v in GOOD.items() if k != "part_of"}),
     ],
@@ -355,3 +368,44 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"part.json: cannot be written \(File exists\)"):
         write_part(tmp_path / "file" / "p.part.json", str(source), load(source), [1])
+
+
+def test_two_parts_of_each_other_are_refused(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.part.json", tmp_path / "two.part.json"
+    one.write_text(json.dumps({**GOOD, "part_of": str(two)}))
+    two.write_text(json.dumps({**GOOD, "part_of": str(one)}))
+    with pytest.raises(DataError, match=r"one\.part\.json: it says that it is a part of itself"):
+        load(one)
+
+
+def test_a_long_chain_of_parts_is_refused(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.part.json" for number in range(2000)]
+    for file, source in pairwise(files):
+        file.write_text(json.dumps({**GOOD, "part_of": str(source)}))
+    with pytest.raises(DataError, match="a part of a part, 16 deep"):
+        load(files[0])
+
+
+def test_a_sample_that_is_named_twice_is_refused(tmp_path: Path) -> None:
+    _, file = parted(tmp_path, [7, 3])
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "samples": [7, 3, 7]}))
+    with pytest.raises(DataError, match="it names sample 7 twice"):
+        load(file)
+
+
+def test_a_pipe_and_a_large_file_are_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(tmp_path / "pipe.part.json")
+    with pytest.raises(DataError, match="not a part of a data set"):
+        load(tmp_path / "pipe.part.json")
+    _, file = parted(tmp_path, [7, 3])
+    monkeypatch.setattr("chipdrift.data.part._LARGEST", 10)
+    with pytest.raises(DataError, match="not a part of a data set"):
+        load(file)
+
+
+def test_a_name_that_no_system_takes_is_told() -> None:
+    with pytest.raises(DataError, match=r"^Data '.*': cannot be looked up \(.*\)\.$"):
+        load_data("x" * 5000, INPUTS)

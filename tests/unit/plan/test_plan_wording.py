@@ -140,6 +140,4 @@ def test_why_a_chip_gets_what_it_gets(
 def test_why_nothing_runs() -> None:
     chip = cast(Any, SimpleNamespace(target="htp:sm8550", evidence="vendor-simulator"))
     done = Confirmed(None, "none", Figures(error="no session"), 1)
-    assert why(cast(Any, None), chip, {}, done) == (
-        "Nothing that was tried runs on htp:sm8550: no session."
-    )
+    assert why(cast(Any, None), chip, {}, done) == ("No candidate runs on htp:sm8550: no session.")

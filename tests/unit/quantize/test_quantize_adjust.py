@@ -293,3 +293,25 @@ def test_all_ranges_given_is_as_if_they_were_measured(monkeypatch: pytest.Monkey
     for name in names:
         assert found[f"{name}_scale"] == pytest.approx(made[f"{name}_scale"], rel=1e-6)
     assert np.abs(found["bias3_quantized"] - made["bias3_quantized"]).max() <= 1
+
+
+def test_a_range_without_zero_or_below_the_least_is_noted_as_it_is_quantized() -> None:
+    made = apply(loaded("cnn"), ranges={"x": (3.0, 4.0), "r3": (0.0, 1e-6), "r1": (0.0, 2.0)})
+    held = constants(made)
+    # The quantizer's own doing: zero is taken in, and the least range is 0.0001.
+    assert held["x_scale"] == pytest.approx(4 / 255)
+    assert held["r3_scale"] == pytest.approx(1e-4 / 255)
+    (widened,) = [n for n in made.notes if "widened" in n]
+    assert widened.startswith("1 of 3 ranges do not hold 0") and "x (0 to 4)" in widened
+    (raised,) = [n for n in made.notes if "raised" in n]
+    assert raised.startswith("1 of 3 ranges are narrower than 0.0001") and ": r3" in raised
+    calm = apply(loaded("cnn"), ranges={"x": (-3.0, 4.0), "r3": (0.0, 1e-4), "r1": (0.0, 2.0)})
+    assert not [n for n in calm.notes if "widened" in n or "raised" in n]
+
+
+@pytest.mark.parametrize("granularity", ["tensor", "channel"])
+def test_a_weights_range_below_the_least_is_noted(granularity: str) -> None:
+    made = apply(loaded("cnn"), granularity=granularity, weight_ranges={"n_c3": 1e-6, "n_y": 0.5})
+    assert constants(made)["w3_scale"].max() > 5e-7
+    (raised,) = [n for n in made.notes if "raised" in n]
+    assert raised.startswith("1 of 2 weight ranges") and "n_c3" in raised

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Callable
 from html import unescape
+from pathlib import Path
 
 import pytest
 from report_html import read
@@ -27,7 +29,10 @@ from report_plans import (
     top1,
 )
 
+from chipdrift.errors import RunError
 from chipdrift.plan.records import Budget, Plan
+from chipdrift.records import Interval
+from chipdrift.report import write_report
 from chipdrift.report.plan_page import render_plan
 
 
@@ -274,3 +279,80 @@ def test_a_plans_score_without_a_figure_says_why() -> None:
     html = render_plan(made)
     assert "no figures: &lt;b&gt;" in html
     assert "nothing to draw" in section(html, "frontier")
+
+
+RAW = (
+    "No candidate runs on htp:x: [ONNXRuntimeError] : 1 : FAIL : Node 'c5' OpType:Conv was "
+    f"inserted using the NHWC format as requested by QNNExecutionProvider, but {'was not ' * 40}it."
+)
+
+
+def test_a_raw_error_is_one_line_on_top_and_whole_below() -> None:
+    made = missed()
+    choices = tuple(
+        c.model_copy(update={"why": RAW} if c.chip == "none" else {}) for c in made.choices
+    )
+    html = render_plan(made.model_copy(update={"choices": choices}))
+    (shown,) = [text for _, text in summary(html) if "gets nothing" in text]
+    assert shown.startswith("none gets nothing: No candidate runs on htp:x: Node 'c5' OpType:Conv")
+    assert shown.endswith(" ...") and len(shown) < 190
+    assert "ONNXRuntimeError" not in shown
+    assert RAW in section(html, "choices")
+    assert html.count("in full</summary>") == 1
+    assert "in full</summary>" not in render_plan(made)
+
+
+def test_a_metric_against_the_float_model_never_shows_a_loss() -> None:
+    """To be 112 dB worse than a float model that has no noise says nothing."""
+    own = plan().metric.model_copy(update={"against_baseline": True, "name": "sqnr"})
+    far = Interval(value=111.97, low=110.5, high=113.25)
+    scores = tuple(s.model_copy(update={"loss": far}) for s in plan().scores)
+    for kind in ("least", "drop"):
+        bound = Budget(text="sqnr", metric="sqnr", kind=kind, limit=0.8)
+        made = plan(
+            metric=own,
+            budget=bound,
+            scores=scores,
+            choices=(choice("sm8450", "w8a16", "within", loss=far),),
+        )
+        html = render_plan(made)
+        for figure in ("111.9", "112", "110.5", "113.2", "Against float", "against float"):
+            assert figure not in html, figure
+
+
+def test_a_plan_of_another_version_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_text(plan(schema_version=99).model_dump_json())
+    with pytest.raises(
+        RunError, match=r"plan\.json has schema_version 99, and this chipdrift knows 1"
+    ):
+        write_report(tmp_path)
+    assert not (tmp_path / "report.html").exists()
+    (tmp_path / "plan.json").write_text(plan().model_dump_json())
+    assert write_report(tmp_path).exists()
+
+
+def test_a_read_only_folder_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read-only file system refuses to remove even a file that is not there."""
+    (tmp_path / "plan.json").write_text(plan().model_dump_json())
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(
+        RunError, match=r"report\.html: cannot be written \(Read-only file system\)"
+    ):
+        write_report(tmp_path)
+
+
+def test_the_confirming_run_below_shows_no_loss_either() -> None:
+    run = engine(cell("w8a8", C))
+    assert 'class="change"' in render_plan(plan(), (run, {}, []))
+    own = run.metric.model_copy(update={"against_baseline": True})
+    html = render_plan(plan(metric=own), (run.model_copy(update={"metric": own}), {}, []))
+    assert 'class="change"' not in html and "Colour follows" not in html
+    assert "the darker the more" not in html and "Δ:" not in html
+    assert 'id="matrix"' in html

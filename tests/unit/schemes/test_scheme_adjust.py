@@ -175,3 +175,84 @@ def test_the_bytes_are_the_same_for_the_same_arrays() -> None:
     turned = dict(reversed(ARRAYS.items()))
     assert write_adjustment(ARRAYS) == write_adjustment(turned)
     assert np.load(io.BytesIO(write_adjustment(ARRAYS)))["conv#1"].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "found"),
+    [
+        ("[ranges]\na = [-1e39, 1e39]\n", "ranges.a.0", "-1e+39"),
+        (f"[ranges]\na = [0, {'9' * 41}]\n", "ranges.a.1", "9" * 41),
+        (f"[ranges]\na = [0, {'9' * 4000}]\n", "ranges.a.1", "9" * 60),
+        ("[ranges]\na = [0, inf]\n", "ranges.a.1", "inf"),
+        ("[ranges]\na = [nan, 1]\n", "ranges.a.0", "nan"),
+        ('[weight_ranges]\n"a/b" = 1e39\n', "weight_ranges.a/b", "1e+39"),
+        ('[weight_ranges]\n"a/b" = [1, 1e39]\n', "weight_ranges.a/b.1", "1e+39"),
+    ],
+)
+def test_what_float32_does_not_hold_is_refused(
+    tmp_path: Path, text: str, place: str, found: str
+) -> None:
+    """It became a scale of infinity in the model."""
+    with pytest.raises(ChipdriftError) as caught:
+        own(tmp_path, text)
+    words = f": {place}: a number that float32 holds is expected: finite, at most 3.403e+38"
+    assert f"{words} (found {found}). Keys: " in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[ranges]\na = [false, true]\n",
+        '[ranges]\na = ["0", "1"]\n',
+        "[weight_ranges]\na = true\n",
+        "[weight_ranges]\na = [1, true]\n",
+    ],
+)
+def test_true_and_text_are_no_numbers(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ChipdriftError, match=r"ranges\.a.*: a number is expected"):
+        own(tmp_path, text)
+
+
+def test_the_largest_float32_is_a_range(tmp_path: Path) -> None:
+    most = float(np.finfo(np.float32).max)
+    scheme = own(tmp_path, f"[ranges]\na = [{-most!r}, {most!r}]\n[weight_ranges]\nb = {most!r}\n")
+    assert scheme.ranges == {"a": (-most, most)}
+    assert scheme.weight_ranges == {"b": most}
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, data in members:
+            archive.writestr(name, data)
+    return stream.getvalue()
+
+
+def npy(shape: str) -> bytes:
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + bytes(12)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (zipped(("c#1.npy", b"hello world")), "the member 'c#1' is no array"),
+        (zipped(("c#1", b"hello world")), "the member 'c#1' is no array"),
+        (zipped(("c#1.npy", npy(f"({10**23},)"))), "no .npz, or a damaged one"),
+        (zipped((f"c#{'9' * 5000}.npy", npy("(3,)"))), "9999... is not called NODE#SLOT"),
+        (zipped(("c#1.npy", npy("(3,)")), ("c#1", npy("(3,)"))), "'c#1' is in it twice"),
+    ],
+)
+def test_a_member_that_is_no_array_is_one_sentence(data: bytes, words: str) -> None:
+    with pytest.raises(ChipdriftError) as caught:
+        read_adjustment(data, "here")
+    said = str(caught.value)
+    assert said.startswith("here: ") and "\n" not in said and len(said) < 400
+    assert words.split("...")[0] in said and words.split("...")[-1] in said
+
+
+def test_an_array_that_is_twice_in_it_by_one_name_is_refused() -> None:
+    with pytest.warns(UserWarning, match="Duplicate name"):
+        data = zipped(("c#1.npy", npy("(3,)")), ("c#1.npy", npy("(3,)")))
+    with pytest.raises(ChipdriftError, match="'c#1' is in it twice"):
+        read_adjustment(data, "here")

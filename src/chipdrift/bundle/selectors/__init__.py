@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from chipdrift.bundle.layout import write_whole
 from chipdrift.errors import ChipdriftError
 
 _SUFFIXES = {"java": (".java",), "cpp": (".h", ".cpp"), "python": (".py",)}
@@ -26,7 +27,7 @@ def write_selector(language: str, out: Path) -> list[Path]:
     try:
         for name, data in found.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
-            (out / name).write_bytes(data)
+            write_whole(out / name, data)
     except OSError as error:
         raise ChipdriftError(f"-o {out}: cannot be written ({error.strerror}).") from error
     return [out / name for name in found]

@@ -133,6 +133,7 @@ Bundle Bundle::open(const std::string& folder, const std::string& public_key,
     }
     Bundle bundle(folder, std::move(told));
     bundle.consistent();
+    bundle.there(bundle.told_["safe"].string());
     return bundle;
   } catch (const JsonError& error) {
     throw BundleError(std::string("manifest.json is signed and cannot be read (") + error.what() +
@@ -265,8 +266,15 @@ std::string Bundle::model(const std::string& variant) const {
   return checked(entry["file"].string());
 }
 
-// The file's path, once its size and hash are those that were signed.
-std::string Bundle::checked(const std::string& name) const {
+// Throws where a variant's files lack, or are not as long as was signed; none is hashed.
+void Bundle::there(const std::string& variant) const {
+  const Json& entry = *variants_.at(variant);
+  for (const Json& one : entry["beside"].array()) sized(one.string());
+  sized(entry["file"].string());
+}
+
+// The file's path, once its size is what was signed.
+std::string Bundle::sized(const std::string& name) const {
   const Json& entry = *files_.at(name);
   const fs::path path = plain(folder_, name);
   std::error_code error;
@@ -274,6 +282,13 @@ std::string Bundle::checked(const std::string& name) const {
     throw BundleError(name +
                       " has another size than was signed: it was changed or not fully copied");
   }
+  return path.string();
+}
+
+// The file's path, once its size and hash are those that were signed.
+std::string Bundle::checked(const std::string& name) const {
+  const Json& entry = *files_.at(name);
+  const std::string path = sized(name);
   std::ifstream stream(path, std::ios::binary);
   Sha256 digest;
   std::vector<char> block(std::size_t{1} << 16);
@@ -284,7 +299,7 @@ std::string Bundle::checked(const std::string& name) const {
   if (digest.hex() != entry["sha256"].string()) {
     throw BundleError(name + " is not what was signed: it was changed or not fully copied");
   }
-  return path.string();
+  return path;
 }
 
 }  // namespace chipdrift

@@ -81,7 +81,7 @@ class Bundle {
   Bundle& operator=(Bundle&&) = default;
 
   // `public_key` are the 64 hexadecimal digits that `chipdrift bundle` printed; `least_serial` is
-  // the highest serial seen so far: an older bundle is refused.
+  // the highest serial seen so far: an older bundle is refused, and one without its safe model.
   static Bundle open(const std::string& folder, const std::string& public_key,
                      std::int64_t least_serial = 0);
 
@@ -104,6 +104,8 @@ class Bundle {
   Choice chosen(const Json& chip, const std::string& sdk) const;
   void golden(const Json& told, Choice& into) const;
   std::string model(const std::string& variant) const;
+  void there(const std::string& variant) const;
+  std::string sized(const std::string& name) const;
   std::string checked(const std::string& name) const;
 
   std::string folder_;

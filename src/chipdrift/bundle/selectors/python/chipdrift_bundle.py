@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 SCHEMA_VERSION = 1
 _MOST_MANIFEST = 16 << 20
+_CHANGED = "it was changed or not fully copied"
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(?:/[A-Za-z0-9_-][A-Za-z0-9._-]*)*")
 
 
@@ -165,6 +166,13 @@ class Bundle:
             self._checked(name)
         return self._checked(entry["file"])
 
+    def _there(self, variant: str) -> None:
+        """Raise BundleError where its files lack, or are not as long as signed; none is hashed."""
+        entry = self._variants[variant]
+        for name in (*entry["beside"], entry["file"]):
+            if _plain(self._folder, name).stat().st_size != self._files[name]["size"]:
+                _fail(f"{name} has another size than was signed: {_CHANGED}")
+
     def _context(self, context: dict[str, Any] | None, sdk: str) -> Context | None:
         if context is None or sdk != context["sdk"]:
             return None
@@ -193,18 +201,17 @@ class Bundle:
         """The file's path, once its size and hash are the manifest's."""
         entry = self._files[name]
         path = _plain(self._folder, name)
-        changed = "it was changed or not fully copied"
         digest = hashlib.sha256()
         try:
             if path.stat().st_size != entry["size"]:
-                _fail(f"{name} has another size than was signed: {changed}")
+                _fail(f"{name} has another size than was signed: {_CHANGED}")
             with path.open("rb") as stream:
                 for block in iter(lambda: stream.read(1 << 20), b""):
                     digest.update(block)
         except OSError as error:
             raise BundleError(f"{name} of the bundle cannot be read ({error.strerror})") from error
         if digest.hexdigest() != entry["sha256"]:
-            _fail(f"{name} is not what was signed: {changed}")
+            _fail(f"{name} is not what was signed: {_CHANGED}")
         return str(path)
 
 
@@ -212,7 +219,8 @@ def open_bundle(folder: str, public_key: str, least_serial: int = 0) -> Bundle:
     """Open the bundle in ``folder``; raises BundleError where its manifest is not to be trusted.
 
     ``public_key`` are the 64 hexadecimal digits that ``chipdrift bundle`` printed. A bundle whose
-    serial is under ``least_serial`` is refused: an older one, put in the place of a newer.
+    serial is under ``least_serial`` is refused: an older one, put in the place of a newer. So is
+    one without its safe model, which an app falls back on.
     """
     if not re.fullmatch(r"[0-9a-fA-F]{64}", public_key):
         _fail("the public key is no 64 hexadecimal digits: copy the line that chipdrift printed")
@@ -240,6 +248,7 @@ def open_bundle(folder: str, public_key: str, least_serial: int = 0) -> Bundle:
                 _fail(f"the bundle names a file outside of it: {entry['name']!r}")
         bundle = Bundle(folder, told)
         _consistent(told, bundle)
+        bundle._there(told["safe"])
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise BundleError(
             f"manifest.json is signed and cannot be read ({type(error).__name__}): carry the "

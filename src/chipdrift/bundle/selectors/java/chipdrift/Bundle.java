@@ -48,7 +48,7 @@ public final class Bundle {
      *
      * @param publicKey the 64 hexadecimal digits that {@code chipdrift bundle} printed
      * @param leastSerial the highest {@link #serial} seen so far: an older bundle is refused
-     * @throws BundleException where the manifest is not to be trusted
+     * @throws BundleException where the manifest is not to be trusted, or the safe model lacks
      */
     public static Bundle open(File folder, String publicKey, long leastSerial)
             throws BundleException {
@@ -86,6 +86,7 @@ public final class Bundle {
             }
             Bundle bundle = new Bundle(folder, told);
             bundle.consistent();
+            bundle.there((String) get(told, "safe"));
             return bundle;
         } catch (ClassCastException | NullPointerException | IllegalArgumentException error) {
             throw new BundleException(
@@ -216,6 +217,16 @@ public final class Bundle {
             checked((String) name);
         }
         return checked((String) get(entry, "file"));
+    }
+
+    /** Throws where a variant's files lack, or are not as long as was signed; none is hashed. */
+    private void there(String variant) throws BundleException {
+        Map<String, Object> entry = variants.get(variant);
+        List<Object> names = new ArrayList<Object>(list(get(entry, "beside")));
+        names.add(get(entry, "file"));
+        for (Object name : names) {
+            files.sized((String) name, number(get(signed.get(name), "size")));
+        }
     }
 
     private File checked(String name) throws BundleException {

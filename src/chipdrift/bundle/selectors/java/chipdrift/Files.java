@@ -41,11 +41,7 @@ final class Files {
 
     /** The file, once its size and hash are those that were signed. */
     File checked(String name, long size, String sha256) throws BundleException {
-        File file = plain(name);
-        if (file.length() != size) {
-            throw new BundleException(
-                    name + " has another size than was signed: it was changed or not fully copied");
-        }
+        File file = sized(name, size);
         try (InputStream stream = new FileInputStream(file)) {
             MessageDigest digest = MessageDigest.getInstance("SHA-256");
             byte[] block = new byte[1 << 16];
@@ -62,6 +58,16 @@ final class Files {
         } catch (NoSuchAlgorithmException error) {
             throw new IllegalStateException(error);
         }
+    }
+
+    /** The file, once its size is what was signed. */
+    File sized(String name, long size) throws BundleException {
+        File file = plain(name);
+        if (file.length() != size) {
+            throw new BundleException(
+                    name + " has another size than was signed: it was changed or not fully copied");
+        }
+        return file;
     }
 
     /** Refuse links and all that is no file: they may lead out of the bundle. */
