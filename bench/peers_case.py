@@ -136,7 +136,9 @@ class Case:
                 standing(self.budget, self._metric, value, loss),
                 value.value,
                 loss,
-                self.prices.price(file, chip, [node.node for node in left]),
+                None
+                if target.startswith("ort:")
+                else self.prices.price(file, chip, [node.node for node in left]),
                 len(left),
                 "" if cell.copied_from is None else f"as {cell.copied_from}",
             )

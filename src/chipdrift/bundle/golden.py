@@ -74,7 +74,8 @@ def make_golden(
     holds no answers of the file that is shipped, DataError where its samples are gone. ``data``
     says where they are now, "" if where they were.
     """
-    wanted = [one for one in assigned if one.npu]
+    # One that no phone is told as is never picked: its limit must not choose the samples.
+    wanted = [one for one in assigned if one.npu and one.names]
     if count < 1 or not wanted:
         return Golden()
     if matrix is None:

@@ -103,7 +103,7 @@ def run_plan(
         for group in groups.values():
             group.run()
         confirmed = _confirmed(found, judge, max_variants)
-        single = found.best_single()
+        single = _single(found, judge)
         base = judge.baseline(judge.every)
         found.baseline = evaluate(judge.metric, base)
         found.metric = info(judge.metric, base)
@@ -294,10 +294,12 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
         found.alone = _chosen(found, found.sides, None)
         allowed = _allowed(found, most)
         first = found.alone if allowed is None else {}
-        queues = {
-            side.chip.name: found.queue(side, allowed, first.get(side.chip.name))
-            for side in found.sides
-        }
+        queues = {}
+        for side in found.sides:
+            queue = found.queue(side, allowed, first.get(side.chip.name))
+            # Where the search ended early, what comes next may not have been looked for yet.
+            early = not found.group(side).thorough
+            queues[side.chip.name] = queue[:1] if early else queue
         asked = sum(len(one) for one in seen.values())
         found.desk.tell("confirming on data that was not used to choose")
         confirmed = confirm(judge, found.desk.budget, found.sides, queues, seen)
@@ -341,6 +343,16 @@ def _disproved(found: Found, seen: Mapping[str, Sequence[tuple[Scheme, Figures]]
         for scheme, figures in one
         if figures.loss is not None and not found.desk.holds(figures)
     }
+
+
+def _single(found: Found, judge: Judge) -> Scheme | None:
+    """The cheapest simple scheme that holds the budget on every chip's confirming samples."""
+    while (scheme := found.best_single()) is not None:
+        figures = judge.measure([(scheme, side.target) for side in found.sides])
+        if all(found.desk.holds(one) for one in figures):
+            return scheme
+        found.disproved.add(scheme.name)
+    return None
 
 
 def _allowed(found: Found, most: int | None) -> set[str] | None:

@@ -10,6 +10,7 @@ import bundle_fixtures
 import pytest
 from bundles import change_plan
 
+from chipdrift.bundle import make_bundle
 from chipdrift.bundle.tolerance import Distance, distance_of
 from chipdrift.matrix import read_matrix
 from chipdrift.records import Cell, Lsb, Matrix, Pair
@@ -104,3 +105,12 @@ def test_a_metric_against_the_float_model_has_no_loss(
         assert "60 samples: sqnr 36.68 dB (35.67 to 37.61)" in text
         assert "worse than float" not in text
         assert "113" not in text
+
+
+def test_what_no_phone_gets_does_not_choose_the_samples(own_plan: Path, tmp_path: Path) -> None:
+    """A profile among the chips has no ro.soc.model, and may be far off."""
+    told = json.loads((own_plan / "plan.json").read_text())
+    told["chips"][1].update(ro_soc_models=[], soc=None)
+    change_plan(own_plan, chips=told["chips"])
+    made = make_bundle(own_plan, tmp_path / "b")
+    assert [chip.golden is None for chip in made.manifest.chips] == [False, True, True]
