@@ -85,7 +85,7 @@ def whole(folder: Path) -> None:
     words += ["--budget", "sqnr >= 14", "-o", folder / "plan"]
     started = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, "-m", "chipdrift", *map(str, words)], capture_output=True, text=True
+        [sys.executable, "-m", "chipdrift.cli.main", *map(str, words)], capture_output=True, text=True
     )
     seconds = time.perf_counter() - started
     print(done.stdout)

@@ -144,6 +144,7 @@ def test_another_plans_confirming_run_is_not_shown_as_this_ones(cli: Cli, folder
 
 def test_a_damaged_plan_is_refused_in_one_sentence(cli: Cli, folder: Path) -> None:
     (folder / "plan.json").write_text('{"schema_version": 1}')
+    (folder / "report.html").unlink()  # the plan's own
     code, _, err = cli("report", folder)
     assert code == 2
     assert "plan.json cannot be read" in err
@@ -159,6 +160,7 @@ def test_a_plan_that_was_only_begun_says_how_to_go_on(cli: Cli, folder: Path) ->
 
 
 def test_a_folder_that_cannot_be_written_is_said(cli: Cli, folder: Path) -> None:
+    (folder / "report.html").unlink()
     (folder / "report.html").mkdir()
     code, _, err = cli("report", folder)
     assert code == 2
