@@ -84,9 +84,8 @@ def whole(folder: Path) -> None:
     words = ["plan", model, "--data", data, "--calibration", calibration, "--chips", CHIPS]
     words += ["--budget", "sqnr >= 14", "-o", folder / "plan"]
     started = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "chipdrift.cli.main", *map(str, words)], capture_output=True, text=True
-    )
+    program = [sys.executable, "-m", "chipdrift.cli.main"]
+    done = subprocess.run([*program, *map(str, words)], capture_output=True, text=True)
     seconds = time.perf_counter() - started
     print(done.stdout)
     if done.returncode not in (0, 1):
