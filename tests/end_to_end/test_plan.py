@@ -330,3 +330,17 @@ def test_six_chips_as_the_command_line_has_it(tmp_path: Path, cli: Cli) -> None:
         assert cell.delta.value == pytest.approx(-choice.loss.value, abs=1e-12)
     groups = {chip.name: chip.group for chip in found.chips}
     assert groups["sm8450"] == groups["sm8475"] != groups["sm8550"]
+
+
+def test_a_scheme_of_the_users_own_file_is_planned_with_and_confirmed(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('kind = "qdq"\ngranularity = "channel"\nactivations = "uint16"\n')
+    asked = ("--scheme", f"w8a8,{mine}", "--no-calibrate", "--limit", "48")
+    code, _, told = plan(
+        tmp_path / "own", "--chips", ENGINE, "--budget", "sqnr >= 36", *asked, "--json"
+    )
+    assert code == 0, told
+    found = read_plan(tmp_path / "own")
+    assert "mine" in {score.scheme for score in found.scores if score.within}
+    (confirmed,) = {cell.scheme for cell in read_matrix(tmp_path / "own" / "confirm").cells}
+    assert confirmed == found.choices[0].variant

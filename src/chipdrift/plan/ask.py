@@ -16,6 +16,7 @@ from chipdrift.plan.budget import default_metric, parse_budget
 from chipdrift.plan.records import Budget, Cost, Objective
 from chipdrift.plan.sides import Side, resolve_sides
 from chipdrift.plan.times import read_times
+from chipdrift.schemes import get_scheme
 from chipdrift.store import Store
 
 SCHEMES = ("w8a8", "w8a8_pc", "w8a16", "w8a16_pc", "w4a16_pc", "fp16")
@@ -27,7 +28,8 @@ _LEAST = 8
 class Asked:
     """A plan's question: ``choosing`` and ``confirming`` are requests on disjoint samples.
 
-    ``confirm_data`` is what names the confirming samples to every other verb.
+    ``confirm_data`` is what names the confirming samples to every other verb; ``words`` are what
+    each scheme was asked for by, its name or its file.
     """
 
     budget: Budget
@@ -39,6 +41,7 @@ class Asked:
     confirm_data: str
     warnings: tuple[str, ...]
     times: Mapping[tuple[str, str], Cost]
+    words: Mapping[str, str]
 
 
 def look_up(
@@ -153,6 +156,7 @@ def look_up(
         confirm_data=confirm_data,
         warnings=tuple(warnings),
         times=timed,
+        words={get_scheme(word).name: word for word in schemes},
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +38,13 @@ class Raise:
 
 @dataclass(frozen=True, eq=False)
 class Recipes:
-    """The folder with a plan's own schemes. The same tables give the same name and file."""
+    """The folder with a plan's own schemes. The same tables give the same name and file.
+
+    ``words`` are what the schemes that the plan began with were called by: a name, or a file.
+    """
 
     folder: Path
+    words: Mapping[str, str] = field(default_factory=dict)
     made: dict[str, Scheme] = field(default_factory=dict)
 
     def raised(self, base: Scheme, raises: Sequence[Raise], words: str) -> Scheme:
@@ -55,11 +59,19 @@ class Recipes:
         return self.write(scheme, f"{base.name[:_LONGEST]}+{counts}-{digest}")
 
     def write(self, scheme: Scheme, name: str) -> Scheme:
-        """The scheme under ``name``, as a file of the plan; its .npz lies there already."""
+        """The scheme under ``name``, as a file of the plan, with its .npz beside it if it has one.
+
+        The .npz is called by its content: all that are made from one scheme share it.
+        """
         if name not in self.made:
             file = self.folder / f"{name}.toml"
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
+                if scheme.adjust:
+                    arrays = f"{hashlib.sha256(scheme.adjustment).hexdigest()[:16]}.npz"
+                    if not (self.folder / arrays).exists():
+                        (self.folder / arrays).write_bytes(scheme.adjustment)
+                    scheme = scheme.model_copy(update={"adjust": arrays})
                 file.write_text(scheme_toml(scheme, name), encoding="utf-8")
             except OSError as error:
                 raise RunError(f"{file}: cannot be written ({error.strerror}).") from error
@@ -68,4 +80,6 @@ class Recipes:
 
     def place(self, scheme: Scheme) -> str:
         """What names the scheme to get_scheme: its file, or the name of a built-in one."""
-        return str(self.folder / f"{scheme.name}.toml") if scheme.name in self.made else scheme.name
+        if scheme.name in self.made:
+            return str(self.folder / f"{scheme.name}.toml")
+        return self.words.get(scheme.name, scheme.name)

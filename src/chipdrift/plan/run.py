@@ -175,7 +175,7 @@ def _search(
     with Judge(folder / "search", asked.choosing, jobs, timeout, progress) as judge:
         pricer = Pricer(judge, objective, {s.name: s for s in asked.choosing.schemes})
         pricer.timed.update(asked.times)
-        recipes = Recipes(folder / "schemes")
+        recipes = Recipes(folder / "schemes", asked.words)
         yield Desk(judge, recipes, asked.budget, pricer, tell), pricer
 
 

@@ -115,11 +115,26 @@ def test_a_calibrated_base_keeps_all_that_it_has(recipes: Recipes) -> None:
     base = calibrated(recipes.folder)
     found = recipes.raised(base, [raised(["x"])], "words")
     assert found.adjustment == base.adjustment != b""
-    assert (found.adjust, found.calibration) == ("cal.npz", "mse")
+    assert found.calibration == "mse"
     assert found.ranges == {"a[0]": (-1.5, 2.25), 'say "b"': (0.0, 1e-7)}
     assert found.weight_ranges == {"conv": 0.125, "mul*": (0.5, 0.25)}
     assert found.layer == (*base.layer, Layer(nodes=("x",), activations="uint16"))
     assert tomllib.loads(scheme_toml(found))["ranges"]["a[0]"] == [-1.5, 2.25]
+
+
+def test_a_users_own_scheme_keeps_its_weights_and_its_place(
+    recipes: Recipes, tmp_path: Path
+) -> None:
+    """Its file lies elsewhere; what is made from it lies in the plan, with the weights beside it."""
+    base = calibrated(tmp_path / "mine")
+    file = str(tmp_path / "mine" / "cal.toml")
+    recipes = Recipes(recipes.folder, {base.name: file})
+    assert recipes.place(base) == file
+    found = recipes.raised(base, [raised(["x"])], "words")
+    again = get_scheme(recipes.place(found))
+    assert again == found
+    assert again.adjustment == base.adjustment != b""
+    assert (recipes.folder / again.adjust).is_file()
 
 
 def awkward_model(path: Path) -> LoadedModel:
