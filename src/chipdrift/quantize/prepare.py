@@ -19,6 +19,7 @@ import onnx
 from chipdrift.quantize.blockwise import unshare_weights
 from chipdrift.quantize.preprocess import preprocess, raise_opset
 from chipdrift.quantize.ranges import Measured, Range, measure_activations
+from chipdrift.quantize.remember import WeightMemory
 from chipdrift.schemes import Calibration
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 class Preparation:
-    """Holds the last ``most`` prepared models and the last ``most`` sets of measured ranges.
+    """Holds the last ``most`` prepared models and sets of measured ranges, and quantized weights.
 
     What is kept is found by content: a hash of the model, of the samples and of what was asked. It
     never changes what a scheme makes of a model. For one thread.
@@ -36,6 +37,7 @@ class Preparation:
         self._most = most
         self._sources: OrderedDict[str, tuple[bytes, tuple[str, ...]]] = OrderedDict()
         self._measured: OrderedDict[str, Measured] = OrderedDict()
+        self.weights = WeightMemory()
 
     def source(
         self,

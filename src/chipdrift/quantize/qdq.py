@@ -29,6 +29,7 @@ from chipdrift.quantize.layers import CLAMPS, layer_settings
 from chipdrift.quantize.mixed import TYPES, Mixture, Overrides, mix_types, weight_overrides
 from chipdrift.quantize.prepare import Preparation
 from chipdrift.quantize.ranges import FeedReader, Range
+from chipdrift.quantize.remember import remembering
 from chipdrift.schemes import Scheme, Setting
 
 Feed = Mapping[str, np.ndarray[Any, Any]]
@@ -181,22 +182,23 @@ def _quantize(
         ranges |= {tensor: given[tensor] for tensor in given if tensor in ranges}
         cache = Path(folder, "ranges.json")
         save_tensors_data(TensorsData(CalibrationMethod.MinMax, dict(ranges)), cache)
-        quantize_static(
-            str(mixed_path),
-            str(out_path),
-            None,
-            quant_format=config.quant_format,
-            op_types_to_quantize=config.op_types_to_quantize,
-            per_channel=config.per_channel,
-            reduce_range=config.reduce_range,
-            activation_type=config.activation_type,
-            weight_type=config.weight_type,
-            nodes_to_quantize=config.nodes_to_quantize,
-            nodes_to_exclude=config.nodes_to_exclude,
-            calibrate_method=CalibrationMethod.MinMax,
-            extra_options=config.extra_options,
-            calibration_cache_path=cache,
-        )
+        with remembering(preparation.weights):
+            quantize_static(
+                str(mixed_path),
+                str(out_path),
+                None,
+                quant_format=config.quant_format,
+                op_types_to_quantize=config.op_types_to_quantize,
+                per_channel=config.per_channel,
+                reduce_range=config.reduce_range,
+                activation_type=config.activation_type,
+                weight_type=config.weight_type,
+                nodes_to_quantize=config.nodes_to_quantize,
+                nodes_to_exclude=config.nodes_to_exclude,
+                calibrate_method=CalibrationMethod.MinMax,
+                extra_options=config.extra_options,
+                calibration_cache_path=cache,
+            )
         return onnx.load(out_path)
 
 

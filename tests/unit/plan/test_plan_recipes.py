@@ -125,7 +125,7 @@ def test_a_calibrated_base_keeps_all_that_it_has(recipes: Recipes) -> None:
 def test_a_users_own_scheme_keeps_its_weights_and_its_place(
     recipes: Recipes, tmp_path: Path
 ) -> None:
-    """Its file lies elsewhere; what is made from it lies in the plan, with the weights beside it."""
+    """Its file lies elsewhere; what is made from it lies in the plan, with the weights too."""
     base = calibrated(tmp_path / "mine")
     file = str(tmp_path / "mine" / "cal.toml")
     recipes = Recipes(recipes.folder, {base.name: file})

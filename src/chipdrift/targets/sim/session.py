@@ -120,9 +120,9 @@ class SimSession(Session):
     def _integer(self, unit: IntegerUnit, fast: bool) -> _Step:
         spec, chance = unit.spec, _by_chance(unit, self._profile)
         if fast:
-            from chipdrift.numerics.fast import compile_op
+            from chipdrift.targets.sim.shelf import SHELF
 
-            kernel = compile_op(spec)
+            kernel = SHELF.kernel(spec)
             if kernel is not None:
 
                 def compiled(values: dict[str, Array], seed: int) -> None:
