@@ -94,7 +94,7 @@ def whole(folder: Path) -> None:
     """The command a user types; the limit is 30 minutes on two cores."""
     model, data, calibration = network.prepare(folder, 200)
     words = ["plan", model, "--data", data, "--calibration", calibration, "--chips", CHIPS]
-    words += ["--budget", "sqnr >= 14", "-o", folder / "plan"]
+    words += ["--budget", "sqnr >= 22", "-o", folder / "plan"]
     started = time.perf_counter()
     program = [sys.executable, "-m", "chipdrift.cli.main"]
     done = subprocess.run([*program, *map(str, words)], capture_output=True, text=True)

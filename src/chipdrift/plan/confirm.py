@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from chipdrift.plan.budget import excess, standing
@@ -33,18 +33,20 @@ def confirm(
     sides: Sequence[Side],
     queues: Mapping[str, Sequence[Scheme]],
     seen: dict[str, list[tuple[Scheme, Figures]]] | None = None,
+    allowed: Container[str] | None = None,
 ) -> dict[str, Confirmed]:
     """Each chip's first candidate that holds the budget, by the chip's own target.
 
     ``queues`` has a chip's candidates, first choice first. All chips are asked together, round by
     round; the interval of a chip that needed k looks is that of the level 1 - 0.05 / k
     (Bonferroni). Where none of the looks holds, the nearest is told as "missed". ``seen`` has what
-    was asked about before, which counts as looks, and takes what is asked now.
+    was asked about before, which counts as looks, and takes what is asked now. Under a cap only
+    what is ``allowed`` is given, and a chip that was asked about none of it has one look more.
     """
     seen = {} if seen is None else seen
     found: dict[str, Confirmed] = {}
     for side in sides:
-        held = _held(judge, budget, seen.setdefault(side.chip.name, []))
+        held = _held(judge, budget, seen.setdefault(side.chip.name, []), allowed)
         if held is not None:
             found[side.chip.name] = held
     while True:
@@ -53,7 +55,8 @@ def confirm(
             name = side.chip.name
             before = seen[name]
             rest = [s for s in queues[name] if s.name not in {old.name for old, _ in before}]
-            if name not in found and rest and looks_of(before) < LOOKS:
+            may = looks_of(before) < LOOKS or not _among(before, allowed)
+            if name not in found and rest and may:
                 asked.setdefault(looks_of(before) + 1, []).append((side, rest[0]))
         if not asked:
             break
@@ -61,13 +64,13 @@ def confirm(
             figures = judge.measure([(s, side.target) for side, s in some], level=1 - 0.05 / look)
             for (side, scheme), one in zip(some, figures, strict=True):
                 seen[side.chip.name].append((scheme, one))
-                held = _held(judge, budget, seen[side.chip.name])
+                held = _held(judge, budget, seen[side.chip.name], allowed)
                 if held is not None:
                     found[side.chip.name] = held
     for side in sides:
         name = side.chip.name
         if name not in found:
-            found[name] = _nearest(judge, budget, side, seen[name])
+            found[name] = _nearest(judge, budget, side, seen[name], allowed)
     return found
 
 
@@ -76,12 +79,26 @@ def looks_of(seen: Sequence[tuple[Scheme, Figures]]) -> int:
     return sum(figures.loss is not None for _, figures in seen)
 
 
-def _held(judge: Judge, budget: Budget, seen: Sequence[tuple[Scheme, Figures]]) -> Confirmed | None:
+def _among(
+    seen: Sequence[tuple[Scheme, Figures]], allowed: Container[str] | None
+) -> list[tuple[Scheme, Figures]]:
+    """Those that may be given."""
+    return [one for one in seen if allowed is None or one[0].name in allowed]
+
+
+def _held(
+    judge: Judge,
+    budget: Budget,
+    seen: Sequence[tuple[Scheme, Figures]],
+    allowed: Container[str] | None,
+) -> Confirmed | None:
     """The first candidate that holds the budget, with those that did not before it."""
     passed: list[tuple[str, float]] = []
     for index, (scheme, figures) in enumerate(seen):
         state = _standing(budget, judge, figures)
         if state in ("confirmed", "within"):
+            if not _among([(scheme, figures)], allowed):
+                continue
             looks = looks_of(seen[: index + 1])
             return Confirmed(scheme, state, figures, looks, tuple(passed))
         if figures.loss is not None:
@@ -90,16 +107,21 @@ def _held(judge: Judge, budget: Budget, seen: Sequence[tuple[Scheme, Figures]]) 
 
 
 def _nearest(
-    judge: Judge, budget: Budget, side: Side, seen: Sequence[tuple[Scheme, Figures]]
+    judge: Judge,
+    budget: Budget,
+    side: Side,
+    seen: Sequence[tuple[Scheme, Figures]],
+    allowed: Container[str] | None,
 ) -> Confirmed:
-    ran = [(scheme, figures) for scheme, figures in seen if figures.loss is not None]
+    asked = [(scheme, figures) for scheme, figures in seen if figures.loss is not None]
+    ran = _among(asked, allowed)
     if not ran:
         figures = seen[0][1] if seen else Figures(error="no candidate runs on it")
         return Confirmed(None, "none", figures, 0)
     scheme, _ = min(ran, key=lambda item: _over(budget, judge, item[1]))
-    figures = judge.measure([(scheme, side.target)], level=1 - 0.05 / len(ran))[0]
-    others = tuple((s.name, _over(budget, judge, f)) for s, f in ran if s is not scheme)
-    return Confirmed(scheme, "missed", figures, len(ran), others)
+    figures = judge.measure([(scheme, side.target)], level=1 - 0.05 / len(asked))[0]
+    others = tuple((s.name, _over(budget, judge, f)) for s, f in asked if s is not scheme)
+    return Confirmed(scheme, "missed", figures, len(asked), others)
 
 
 def _standing(budget: Budget, judge: Judge, figures: Figures) -> Standing:

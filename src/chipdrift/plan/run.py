@@ -18,10 +18,10 @@ from chipdrift.matrix.schedule import Progress
 from chipdrift.metrics import evaluate, info, sqnr_db
 from chipdrift.plan.ask import SCHEMES, Asked, look_up
 from chipdrift.plan.calibrated import calibrated
-from chipdrift.plan.confirm import LOOKS, Confirmed, confirm, looks_of
+from chipdrift.plan.confirm import Confirmed, confirm
 from chipdrift.plan.cover import choose_variants
 from chipdrift.plan.desk import Desk
-from chipdrift.plan.judge import Figures, Judge
+from chipdrift.plan.judge import Judge
 from chipdrift.plan.options import try_options, tuned_side
 from chipdrift.plan.pricing import Pricer
 from chipdrift.plan.recipes import Recipes
@@ -288,29 +288,27 @@ def _share_finds(desk: Desk, groups: Mapping[str, GroupSearch]) -> None:
 
 def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confirmed]:
     """Each chip's choice, confirmed; where it misses, the search goes on and the looks count on."""
-    seen: dict[str, list[tuple[Scheme, Figures]]] = {}
     while True:
         _share_finds(found.desk, found.groups)
-        found.alone = _chosen(found, found.sides, None)
         allowed = _allowed(found, most)
-        first = found.alone if allowed is None else {}
+        first = _chosen(found, found.sides, None) if allowed is None else {}
         queues = {}
         for side in found.sides:
             queue = found.queue(side, allowed, first.get(side.chip.name))
             # Where the search ended early, what comes next may not have been looked for yet.
             early = not found.group(side).thorough
             queues[side.chip.name] = queue[:1] if early else queue
-        asked = sum(len(one) for one in seen.values())
+        asked = sum(len(one) for one in found.seen.values())
         found.desk.tell("confirming on data that was not used to choose")
-        confirmed = confirm(judge, found.desk.budget, found.sides, queues, seen)
+        confirmed = confirm(judge, found.desk.budget, found.sides, queues, found.seen, allowed)
         missed = [
             side
             for side in found.sides
-            if confirmed[side.chip.name].standing == "missed"
-            and looks_of(seen[side.chip.name]) < LOOKS
+            if confirmed[side.chip.name].standing == "missed" and not found.spent(side)
         ]
-        found.disproved = _disproved(found, seen)
-        if sum(len(one) for one in seen.values()) == asked or not _go_on(found, missed, confirmed):
+        now = sum(len(one) for one in found.seen.values())
+        if now == asked or not (_go_on(found, missed, confirmed) or most is not None):
+            found.alone = _chosen(found, found.sides, None)
             return confirmed
 
 
@@ -335,23 +333,12 @@ def _go_on(found: Found, missed: Sequence[Side], confirmed: Mapping[str, Confirm
     return bool(margins)
 
 
-def _disproved(found: Found, seen: Mapping[str, Sequence[tuple[Scheme, Figures]]]) -> set[str]:
-    """The schemes that missed the budget on a chip's confirming samples."""
-    return {
-        scheme.name
-        for one in seen.values()
-        for scheme, figures in one
-        if figures.loss is not None and not found.desk.holds(figures)
-    }
-
-
 def _single(found: Found, judge: Judge) -> Scheme | None:
     """The cheapest simple scheme that holds the budget on every chip's confirming samples."""
-    while (scheme := found.best_single()) is not None:
+    for scheme in found.singles():
         figures = judge.measure([(scheme, side.target) for side in found.sides])
         if all(found.desk.holds(one) for one in figures):
             return scheme
-        found.disproved.add(scheme.name)
     return None
 
 
@@ -365,7 +352,10 @@ def _allowed(found: Found, most: int | None) -> set[str] | None:
     chosen = {name for name in _chosen(found, found.sides, most).values() if name is not None}
     if len(chosen) < most:
         rest = [side for side in found.sides if not found.costs(side)]
-        away = {side.chip.name: found.distances(side) for side in rest}
+        away = {
+            side.chip.name: {n: max(0.0, d) for n, d in found.distances(side).items()}
+            for side in rest
+        }
         nearest = choose_variants(away, most - len(chosen))
         chosen |= {name for name in nearest.values() if name is not None}
     return chosen

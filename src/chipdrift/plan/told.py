@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chipdrift.plan.ask import Asked
-from chipdrift.plan.confirm import Confirmed
+from chipdrift.plan.confirm import LOOKS, Confirmed, looks_of
 from chipdrift.plan.desk import Desk
+from chipdrift.plan.judge import Figures
 from chipdrift.plan.pricing import Pricer
 from chipdrift.plan.records import Candidate, Choice, Cost, Plan, Score, Variant
 from chipdrift.plan.search import GroupSearch, frontier
@@ -26,7 +27,11 @@ _STEP_DB = 1.0
 
 @dataclass(eq=False)
 class Found:
-    """All that the search knows when it ends; ``alone`` is each chip's choice without a cap."""
+    """All that the search knows when it ends.
+
+    ``alone`` is each chip's choice without a cap; ``seen`` has what the confirming samples were
+    asked about for each chip, in that order, and their figures.
+    """
 
     asked: Asked
     sides: tuple[Side, ...]
@@ -34,7 +39,7 @@ class Found:
     pricer: Pricer
     groups: Mapping[str, GroupSearch]
     alone: Mapping[str, str | None] = field(default_factory=dict)
-    disproved: set[str] = field(default_factory=set)
+    seen: dict[str, list[tuple[Scheme, Figures]]] = field(default_factory=dict)
     baseline: MetricResult | None = None
     metric: MetricInfo | None = None
 
@@ -42,15 +47,43 @@ class Found:
         """The search that the chip belongs to."""
         return self.groups[side.chip.group]
 
+    def spent(self, side: Side) -> bool:
+        """Whether the chip has had all its looks at the confirming samples."""
+        return looks_of(self._seen(side)) >= LOOKS
+
+    def missed(self, side: Side) -> set[str]:
+        """What missed the budget on the chip's confirming samples."""
+        return {
+            scheme.name
+            for scheme, figures in self._seen(side)
+            if figures.loss is not None and not self.desk.holds(figures)
+        }
+
     def costs(self, side: Side) -> dict[str, float]:
-        """What holds the budget on the choosing samples, and what it costs this chip."""
-        scores = self.group(side).scores
-        return {name: self._cost(name, side) for name, f in scores.items() if self.desk.holds(f)}
+        """What may serve the chip, and what it costs there.
+
+        It holds the budget on the choosing samples, and the confirming ones have not spoken against
+        it: neither it nor one that was nearer to the float model, or as near, missed there. A chip
+        without a look left has what they were asked about alone.
+        """
+        near, missed, seen = self.nearness(side), self.missed(side), self._names(side)
+        least = max((near[name] + _STEP_DB for name in missed), default=float("-inf"))
+        return {
+            name: self._cost(name, side)
+            for name in self._held(side)
+            if name not in missed
+            and (name in seen or (near[name] > least and not self.spent(side)))
+        }
 
     def distances(self, side: Side) -> dict[str, float]:
-        """What has figures, and how far each is beyond the budget."""
-        scores = self.group(side).scores
-        return {name: self.desk.excess(f) for name, f in scores.items() if f.loss is not None}
+        """What has figures, and how far each is beyond the budget.
+
+        What the confirming samples were asked about has theirs; a chip without a look left has no
+        other.
+        """
+        asked = {scheme.name: figures for scheme, figures in self._seen(side)}
+        figures = asked if self.spent(side) else {**self.group(side).scores, **asked}
+        return {name: self.desk.excess(f) for name, f in figures.items() if f.loss is not None}
 
     def nearness(self, side: Side) -> dict[str, float]:
         """The SQNR of every candidate against the float model."""
@@ -79,23 +112,30 @@ class Found:
                 nearest = near[name]
         return queue
 
-    def best_single(self) -> Scheme | None:
-        """The cheapest simple scheme that holds the budget on every chip; None where none does.
+    def singles(self) -> list[Scheme]:
+        """The simple schemes that hold the budget on every chip, cheapest first.
 
         One that missed on the confirming samples of a chip is none.
         """
-        held = [self.costs(side) for side in self.sides]
-        simple = [
-            scheme
-            for scheme in self.asked.choosing.schemes
-            if scheme.name not in self.disproved and all(scheme.name in some for some in held)
-        ]
+        held = [self._held(side) - self.missed(side) for side in self.sides]
+        simple = [s for s in self.asked.choosing.schemes if all(s.name in some for some in held)]
 
         def rank(scheme: Scheme) -> tuple[float, float]:
             noise = [self.group(side).scores[scheme.name].sqnr_db for side in self.sides]
-            return sum(some[scheme.name] for some in held), -sum(db or 0.0 for db in noise)
+            cost = sum(self._cost(scheme.name, side) for side in self.sides)
+            return cost, -sum(db or 0.0 for db in noise)
 
-        return min(simple, key=rank, default=None)
+        return sorted(simple, key=rank)
+
+    def _held(self, side: Side) -> set[str]:
+        scores = self.group(side).scores
+        return {name for name, figures in scores.items() if self.desk.holds(figures)}
+
+    def _seen(self, side: Side) -> list[tuple[Scheme, Figures]]:
+        return self.seen.get(side.chip.name, [])
+
+    def _names(self, side: Side) -> set[str]:
+        return {scheme.name for scheme, _ in self._seen(side)}
 
     def _cost(self, name: str, side: Side) -> float:
         return self.desk.cost(self.desk.entries[name].scheme, side)

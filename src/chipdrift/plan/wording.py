@@ -70,6 +70,8 @@ def why(budget: Budget, chip: PlanChip, entries: Mapping[str, Entry], done: Conf
         "asked about holds the budget; this one comes nearest",
         "none": "",
     }[done.standing]
+    if done.standing == "missed" and any(over <= 0 for _, over in done.passed_over):
+        said = "none that the cap leaves holds the budget; this one comes nearest"
     text = f"{entry.words}: {said}; measured {_RESTS[chip.evidence]}."
     if done.looks > 1:
         if done.passed_over and done.standing != "missed":

@@ -6,11 +6,15 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given as given_by
+from hypothesis import settings
+from hypothesis import strategies as st
 
 from chipdrift.plan.budget import parse_budget
+from chipdrift.plan.confirm import LOOKS
 from chipdrift.plan.desk import Desk
 from chipdrift.plan.judge import Figures
-from chipdrift.plan.run import _allowed, _chosen
+from chipdrift.plan.run import _allowed, _chosen, _confirmed
 from chipdrift.plan.search import frontier
 from chipdrift.plan.told import Found
 from chipdrift.records import Interval, MetricResult
@@ -28,13 +32,24 @@ def found_for(chips: dict[str, Planted]) -> Found:
 
     judge = SimpleNamespace(metric=TOP1)
     desk = Desk(cast(Any, judge), cast(Any, None), BUDGET, price, lambda _: None)
-    groups = {}
+    groups, sides = {}, []
     for chip, planted in chips.items():
-        groups[chip] = SimpleNamespace(scores={n: figures(*p[:2]) for n, p in planted.items()})
+        side = SimpleNamespace(
+            chip=SimpleNamespace(name=chip, group=chip, evidence="prediction"), target=chip
+        )
+        sides.append(side)
+        groups[chip] = SimpleNamespace(
+            side=side,
+            scores={n: figures(*p[:2]) for n, p in planted.items()},
+            thorough=True,
+            margin=0.0,
+            run_on=lambda: None,
+            may_run=lambda scheme: False,
+            score_on=lambda schemes: None,
+        )
         for name in planted:
             entry = SimpleNamespace(scheme=SimpleNamespace(name=name))
             desk.entries[name] = cast(Any, entry)
-    sides = [SimpleNamespace(chip=SimpleNamespace(name=chip, group=chip)) for chip in chips]
     return Found(cast(Any, None), cast(Any, tuple(sides)), desk, cast(Any, None), cast(Any, groups))
 
 
@@ -145,6 +160,114 @@ def test_no_more_variants_than_the_cap_can_come_of_it(most: int) -> None:
     found = found_for(chips)
     shipped = {name for queue in queues(found, most).values() for name in queue}
     assert 1 <= len(shipped) <= most
+
+
+class Confirming:
+    """A judge of the confirming samples: planted losses by (scheme, chip)."""
+
+    metric = TOP1
+
+    def __init__(self, losses: dict[tuple[str, str], float]) -> None:
+        self.losses = losses
+        self.asked: list[tuple[str, str]] = []
+
+    def measure(self, pairs: Any, level: float = 0.95) -> list[Figures]:
+        names = [(scheme.name, target) for scheme, target in pairs]
+        self.asked += names
+        return [figures(self.losses[key], 0.0) for key in names]
+
+
+def confirmed(
+    chips: dict[str, Planted], losses: dict[tuple[str, str], float], most: int | None
+) -> tuple[dict[str, Any], Found, Confirming]:
+    """As run_plan confirms: in rounds, nothing further to be searched for."""
+    found = found_for(chips)
+    judge = Confirming(losses)
+    return _confirmed(found, cast(Any, judge), most), found, judge
+
+
+def given(done: dict[str, Any]) -> dict[str, tuple[str | None, str]]:
+    return {c: (d.scheme.name if d.scheme else None, d.standing) for c, d in done.items()}
+
+
+TWO: dict[str, Planted] = {
+    chip: {"x": (0.0, 20.0, 1.0), "y": (0.0, 30.0, 2.0), "z": (0.0, 40.0, 3.0)} for chip in "ab"
+}
+
+
+def test_a_cap_holds_after_one_chip_misses_what_the_other_was_confirmed_with() -> None:
+    losses = dict.fromkeys([(s, c) for s in "xyz" for c in "ab"], 0.0) | {("x", "b"): 0.05}
+    done, found, _ = confirmed(TWO, losses, 1)
+    assert given(done) == {"a": ("y", "within"), "b": ("y", "within")}
+    assert (done["a"].looks, done["b"].looks) == (2, 2)
+    # Without the cap a would have x; b would not.
+    assert found.alone == {"a": "x", "b": "y"}
+    done, _, _ = confirmed(TWO, losses, 2)
+    assert given(done) == {"a": ("x", "within"), "b": ("y", "within")}
+    assert (done["a"].looks, done["b"].looks) == (1, 2)
+
+
+def test_a_chip_without_a_look_left_gives_way_to_those_that_hold() -> None:
+    """Nothing holds on b: a keeps what is cheapest, and b is told to miss."""
+    losses = {(s, c): 0.0 if c == "a" else 0.05 for s in "xyz" for c in "ab"}
+    done, _, judge = confirmed(TWO, losses, 1)
+    assert given(done) == {"a": ("x", "within"), "b": ("x", "missed")}
+    assert done["b"].looks == 3
+    assert {key for key in judge.asked if key[1] == "b"} == {("x", "b"), ("y", "b"), ("z", "b")}
+
+
+def test_what_was_missed_there_is_not_what_a_chip_would_have_alone() -> None:
+    chips: dict[str, Planted] = {"a": {"x": (0.0, 20.0, 1.0), "y": (0.0, 30.0, 2.0)}}
+    done, found, _ = confirmed(chips, {("x", "a"): 0.05, ("y", "a"): 0.0}, None)
+    assert given(done) == {"a": ("y", "within")}
+    assert found.alone == {"a": "y"}
+
+
+def test_what_is_no_nearer_than_what_missed_is_not_asked_about() -> None:
+    chips: dict[str, Planted] = {
+        "a": {"x": (0.0, 30.0, 1.0), "as-near": (0.0, 30.5, 2.0), "nearer": (0.0, 40.0, 3.0)}
+    }
+    losses = {("x", "a"): 0.05, ("as-near", "a"): 0.0, ("nearer", "a"): 0.0}
+    done, _, judge = confirmed(chips, losses, None)
+    assert given(done) == {"a": ("nearer", "within")}
+    assert ("as-near", "a") not in judge.asked
+
+
+@given_by(st.data(), st.sampled_from([None, 1, 2, 3]))
+@settings(max_examples=300, deadline=None)
+def test_whatever_the_confirming_samples_say_the_cap_and_the_figures_hold(
+    data: st.DataObject, most: int | None
+) -> None:
+    loss = st.sampled_from([-0.01, 0.0, 0.005, 0.02, 0.05])
+    names = [f"v{i}" for i in range(data.draw(st.integers(1, 5)))]
+    chips: dict[str, Planted] = {
+        f"chip{i}": {
+            name: (
+                data.draw(loss),
+                data.draw(st.integers(10, 20)) * 1.5,
+                data.draw(st.integers(1, 4)),
+            )
+            for name in names
+        }
+        for i in range(data.draw(st.integers(1, 4)))
+    }
+    losses = {(name, chip): data.draw(loss) for name in names for chip in chips}
+    done, found, judge = confirmed(chips, losses, most)
+    shipped = {one.scheme.name for one in done.values() if one.scheme is not None}
+    assert len(shipped) <= (most or len(chips))
+    for chip, one in done.items():
+        held = losses[one.scheme.name, chip] <= 0.01
+        assert held == (one.standing in ("within", "confirmed"))
+        asked = {name for name, where in judge.asked if where == chip}
+        assert one.scheme.name in asked
+        assert one.looks <= len(asked)
+        assert (
+            found.alone[chip] is None
+            or losses.get((found.alone[chip] or "", chip), 1) <= 0.01
+            or (found.alone[chip] not in asked)
+        )
+        if most is None:
+            assert len(asked) <= LOOKS
 
 
 def test_the_frontier_is_what_nothing_beats() -> None:
