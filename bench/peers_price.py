@@ -49,7 +49,7 @@ class Pricelist:
         # What is not there was folded away before the peer had it.
         hosts = [ways.get(node.joined or node.name, ways.get(node.name)) for node in self._work]
         runs: list[Runs] = [how or "w8a8" for how in hosts]
-        return VariantWork(self._work, tuple(runs), file.stat().st_size)
+        return VariantWork(self._work, tuple(runs))
 
 
 def ways_of(model: onnx.ModelProto) -> dict[str, Runs]:

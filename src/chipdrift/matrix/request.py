@@ -38,8 +38,8 @@ class Request:
 
 
 def resolve(
-    model: str | Path,
-    data: str | Path,
+    model: str | Path | LoadedModel,
+    data: str | Path | Samples,
     *,
     schemes: Sequence[str],
     targets: Sequence[str | Target],
@@ -49,7 +49,10 @@ def resolve(
     limit: int | None = None,
     output: str | None = None,
 ) -> Request:
-    """Look every name up, load and check every file; raises ChipdriftError for the first wrong."""
+    """Look every name up, load and check every file; raises ChipdriftError for the first wrong.
+
+    What is loaded already is taken as it is: ``shapes`` and ``limit`` are for files.
+    """
     if not schemes or not targets:
         raise ChipdriftError(
             f"Nothing to measure: {'no scheme' if not schemes else 'no target'} is named. "
@@ -58,8 +61,8 @@ def resolve(
     found_schemes = _unique([get_scheme(name) for name in dict.fromkeys(schemes)])
     found_targets = _unique([t if isinstance(t, Target) else get_target(t) for t in targets])
     found_metric = get_metric(metric) if metric else None
-    loaded = load_model(model, shapes)
-    samples = load_data(data, loaded.info.inputs, limit)
+    loaded = model if isinstance(model, LoadedModel) else load_model(model, shapes)
+    samples = data if isinstance(data, Samples) else load_data(data, loaded.info.inputs, limit)
     warnings: list[str] = []
     calibrating = [scheme.name for scheme in found_schemes if scheme.needs_calibration]
     calibration_samples = info = None

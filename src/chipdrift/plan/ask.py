@@ -11,7 +11,6 @@ from chipdrift.errors import ChipdriftError, DataError
 from chipdrift.graph import is_quantized, load_model
 from chipdrift.matrix.request import BASELINE_TARGET, Request, resolve
 from chipdrift.matrix.run import claim
-from chipdrift.metrics import get_metric
 from chipdrift.plan.budget import default_metric, parse_budget
 from chipdrift.plan.records import Budget, Cost, Objective
 from chipdrift.plan.sides import Side, resolve_sides
@@ -37,7 +36,6 @@ class Asked:
     sides: tuple[Side, ...]
     choosing: Request
     confirming: Request
-    choose_data: str
     confirm_data: str
     warnings: tuple[str, ...]
     times: Mapping[tuple[str, str], Cost]
@@ -78,16 +76,13 @@ def look_up(
     samples = load_data(data, loaded.info.inputs, limit)
     classes = samples.labels is not None and samples.labels.dtype.kind in "iu"
     asked, metric = parse_budget(budget, default_metric(classes))
-    get_metric(asked.metric)
     request = resolve(
-        model,
-        data,
+        loaded,
+        samples,
         schemes=schemes,
         targets=[BASELINE_TARGET],
         metric=asked.metric,
         calibration=calibration,
-        shapes=shapes,
-        limit=limit,
         output=output,
     )
     wrong = [s.name for s in request.schemes if s.kind not in ("qdq", "float16")]
@@ -96,7 +91,6 @@ def look_up(
             f"--scheme {', '.join(wrong)}: a plan chooses among quantized schemes and fp16; the "
             "float model itself is always kept as the safe variant. Leave it out."
         )
-    samples = request.samples
     if confirm is not None:
         second = load_data(confirm, loaded.info.inputs)
         overlap = count_overlap(second, samples)
@@ -107,12 +101,10 @@ def look_up(
                 "out and one file is parted."
             )
         choosing, confirming = samples, second
-        choose_data, confirm_data = str(data), str(confirm)
+        confirm_data = str(confirm)
     else:
         first, rest = split_samples(samples, share)
-        choose_data, confirm_data = (
-            str(out / f"{name}.part.json") for name in ("choose", "confirm")
-        )
+        confirm_data = str(out / "confirm.part.json")
         choosing, confirming = take(samples, first, "choose"), take(samples, rest, "confirm")
     for name, part in (("choose", choosing), ("confirm", confirming)):
         if len(part) < _LEAST:
@@ -128,7 +120,7 @@ def look_up(
         with Store.open(out / name) as store, store.understood():
             claim(store, request)  # another model's plan keeps its parts
     if confirm is None:
-        write_part(Path(choose_data), str(data), samples, first, limit)
+        write_part(out / "choose.part.json", str(data), samples, first, limit)
         write_part(Path(confirm_data), str(data), samples, rest, limit)
     warnings = [w for w in request.warnings if not w.endswith("may be seen that is there")]
     if request.calibration is not None:
@@ -152,7 +144,6 @@ def look_up(
         sides=tuple(sides),
         choosing=replace(request, samples=choosing, metric=metric),
         confirming=replace(request, samples=confirming, metric=metric),
-        choose_data=choose_data,
         confirm_data=confirm_data,
         warnings=tuple(warnings),
         times=timed,

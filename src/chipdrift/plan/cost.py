@@ -21,7 +21,6 @@ from chipdrift.counts import counted
 from chipdrift.errors import ChipdriftError
 from chipdrift.plan.records import Cost
 from chipdrift.plan.work import NodeWork, Runs, VariantWork
-from chipdrift.records import Cell
 
 _NPU_FLOAT = frozenset({"fp16", "fp32"})
 # 4-bit weights are half the bytes: at best a node takes half the time. The table has no pair.
@@ -186,28 +185,6 @@ def shipped_model() -> CostModel:
     """The model that was fitted to the public table."""
     text = files("chipdrift.plan").joinpath("cost.json").read_text(encoding="utf-8")
     return CostModel(json.loads(text))
-
-
-def measured_cost(cell: Cell) -> Cost | None:
-    """The median time of a sample on a phone, in ms; None where none was measured.
-
-    Only silicon's times count: an emulated phone's say nothing of a phone.
-    """
-    seconds = cell.phone.median_seconds if cell.phone is not None else None
-    if cell.status != "ok" or not cell.is_silicon or seconds is None or cell.phone is None:
-        return None
-    reported = cell.evidence == "reported"
-    return Cost(
-        value=seconds * 1e3,
-        unit="ms",
-        basis="reported" if reported else "measured",
-        words=f"median of {counted(cell.phone.samples, 'sample')} on {cell.target}",
-    )
-
-
-def size_cost(variant: VariantWork) -> Cost:
-    """The bytes of the model file."""
-    return Cost(value=float(variant.size), unit="bytes", basis="exact", words="the model file")
 
 
 def _words(figures: Mapping[Runs, Figure], variant: VariantWork) -> str:

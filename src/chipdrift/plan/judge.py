@@ -55,7 +55,7 @@ class Figures:
 class Judge:
     """Measures candidates on one set of samples, in a run folder; what is there is not measured.
 
-    ``asked`` counts (scheme, target) pairs. Use as a context manager: leaving ends the workers.
+    Use as a context manager: leaving ends the workers.
     """
 
     folder: Path
@@ -63,7 +63,6 @@ class Judge:
     jobs: int | None
     timeout: float
     progress: Callable[[Progress], None] | None = None
-    asked: set[tuple[str, str]] = field(default_factory=set)
     preparation: Preparation = field(default_factory=Preparation)
     _variants: dict[str, Variant] = field(default_factory=dict)
     _cells: dict[tuple[str, str], CellPlan] = field(default_factory=dict)
@@ -186,7 +185,6 @@ class Judge:
 
     def _cell(self, scheme: Scheme, target: Target) -> CellPlan:
         key = (scheme.name, target.name)
-        self.asked.add(key)
         if key not in self._cells:
             self._cells[key] = plan_cell(self.variant(scheme), target, True)
         return self._cells[key]

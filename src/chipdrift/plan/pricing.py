@@ -11,7 +11,6 @@ from chipdrift.plan.judge import Figures, Judge
 from chipdrift.plan.records import Cost, Objective
 from chipdrift.plan.sides import Side
 from chipdrift.plan.work import NodeWork, VariantWork, model_work, variant_work
-from chipdrift.quantize import QuantizedModel
 from chipdrift.schemes import Scheme
 
 
@@ -96,21 +95,5 @@ class Pricer:
         if scheme.name not in self._variants:
             if not self._work:
                 self._work = model_work(self.judge.request.model)
-            variant = self.judge.variant(scheme)
-            assert variant.sha256 is not None
-            made = QuantizedModel(
-                scheme=variant.scheme,
-                kind=variant.kind,
-                data=self.judge.file(scheme).read_bytes(),
-                sha256=variant.sha256,
-                quantizers=variant.quantizers,
-                border=variant.border,
-                expandable=variant.expandable,
-                trace=variant.trace,
-                notes=variant.notes,
-                mixed=variant.mixed,
-                kept=variant.kept,
-                fence=variant.fence,
-            )
-            self._variants[scheme.name] = variant_work(self._work, made)
+            self._variants[scheme.name] = variant_work(self._work, self.judge.variant(scheme))
         return self._variants[scheme.name]

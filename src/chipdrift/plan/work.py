@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from chipdrift.errors import ChipdriftError
 from chipdrift.graph.load import LoadedModel
 from chipdrift.graph.work import NodeWork, count_work
-from chipdrift.quantize.apply import QuantizedModel
-from chipdrift.schemes import Setting
+from chipdrift.records import MixedInfo
+from chipdrift.schemes import Kind, Scheme, Setting
 
 __all__ = ["Crossing", "NodeWork", "Runs", "VariantWork", "model_work", "variant_work"]
 
@@ -39,12 +39,11 @@ class Crossing:
 class VariantWork:
     """A variant of a model, by the float model's nodes.
 
-    ``runs`` says how each node of ``nodes`` runs; ``size`` is that of the model file in bytes.
+    ``runs`` says how each node of ``nodes`` runs.
     """
 
     nodes: tuple[NodeWork, ...]
     runs: tuple[Runs, ...]
-    size: int
 
     @property
     def crossings(self) -> tuple[Crossing, ...]:
@@ -113,7 +112,23 @@ def model_work(model: LoadedModel) -> tuple[NodeWork, ...]:
     return count_work(model)
 
 
-def variant_work(work: Sequence[NodeWork], quantized: QuantizedModel) -> VariantWork:
+class Made(Protocol):
+    """What a scheme made of a model, as far as it says how nodes run."""
+
+    @property
+    def scheme(self) -> Scheme:
+        """What was asked for."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the model is."""
+
+    @property
+    def mixed(self) -> MixedInfo | None:
+        """What ``[[layer]]`` tables changed."""
+
+
+def variant_work(work: Sequence[NodeWork], quantized: Made) -> VariantWork:
     """How each node of ``work`` runs in ``quantized``, a variant of the same float model.
 
     Raises ChipdriftError for a model that was quantized before it came here: which of its nodes
@@ -132,16 +147,16 @@ def variant_work(work: Sequence[NodeWork], quantized: QuantizedModel) -> Variant
         if node.joined is not None:
             host = own.get(node.joined) or own.get(node.name) or base
             runs[node.name] = runs[node.joined] = host
-    return VariantWork(tuple(work), tuple(runs[node.name] for node in work), len(quantized.data))
+    return VariantWork(tuple(work), tuple(runs[node.name] for node in work))
 
 
-def _base(quantized: QuantizedModel) -> Runs:
+def _base(quantized: Made) -> Runs:
     if quantized.kind == "float32":
         return "fp32"
     return "fp16" if quantized.kind == "float16" else _runs(quantized.scheme.setting())
 
 
-def _own(quantized: QuantizedModel) -> dict[str, Runs]:
+def _own(quantized: Made) -> dict[str, Runs]:
     """The nodes that do not run as the scheme's own keys say."""
     if quantized.mixed is None:
         return {}

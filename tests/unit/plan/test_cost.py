@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 
 from chipdrift.chips import Chip, all_chips
 from chipdrift.errors import ChipdriftError
-from chipdrift.plan.cost import CostModel, measured_cost, shipped_model, size_cost
+from chipdrift.plan.cost import CostModel, shipped_model
 from chipdrift.plan.work import NodeWork, Runs, VariantWork
-from chipdrift.records import Cell, PhoneRun
 
 ROOT = Path(__file__).parents[3]
 PLAN = ROOT / "src" / "chipdrift" / "plan"
@@ -54,7 +53,7 @@ def chain(*runs: Runs, work: int = 1_000_000) -> VariantWork:
         )
         for index in range(len(runs))
     )
-    return VariantWork(nodes, runs, 1234)
+    return VariantWork(nodes, runs)
 
 
 def chip(soc: str) -> Chip:
@@ -322,43 +321,6 @@ def test_a_small_model_pays_more_for_a_way_to_the_cpu(model: CostModel) -> None:
 
 
 def test_a_model_without_layers_has_no_cost(model: CostModel) -> None:
-    nothing = VariantWork((NodeWork("n", "Constant", constant=True),), ("w8a8",), 1)
+    nothing = VariantWork((NodeWork("n", "Constant", constant=True),), ("w8a8",))
     with pytest.raises(ChipdriftError, match="no layer that computes"):
         model.cost(nothing, None)
-
-
-# Measured, and exact.
-
-
-def cell(evidence: str, seconds: float | None, **keys: Any) -> Cell:
-    phone = PhoneRun(samples=40, median_seconds=seconds)
-    fields = {"scheme": "w8a8", "target": "adb:1", "status": "ok", "phone": phone}
-    return Cell(evidence=evidence, **{**fields, **keys})
-
-
-def test_a_phones_time_is_milliseconds() -> None:
-    found = measured_cost(cell("device", 0.0031))
-    assert found is not None
-    assert (found.value, found.unit, found.basis) == (pytest.approx(3.1), "ms", "measured")
-    assert found.low is None and "40 samples" in found.words
-    reported = measured_cost(cell("reported", 0.0031))
-    assert reported is not None and reported.basis == "reported"
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        cell("emulated-runtime", 0.0031),
-        cell("vendor-simulator", 0.0031),
-        cell("device", None),
-        cell("device", 0.0031, phone=None),
-        cell("device", 0.0031, status="failed"),
-    ],
-)
-def test_no_other_time_counts(other: Cell) -> None:
-    assert measured_cost(other) is None
-
-
-def test_a_size_is_exact() -> None:
-    found = size_cost(chain("w8a8"))
-    assert (found.value, found.unit, found.basis) == (1234, "bytes", "exact")
