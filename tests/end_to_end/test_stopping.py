@@ -1,4 +1,4 @@
-"""SIGTERM, as ``timeout`` and service managers send it, leaves nothing behind."""
+"""SIGTERM, as ``timeout`` and service managers send it, or Ctrl-C: nothing stays behind."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from chipdrift.demo import DemoPaths
 from chipdrift.matrix import run_matrix
 
 PATIENCE = 60.0
+TERMINATED = "Terminated. What a run had measured is kept."
+STOPPED = "Stopped. What was measured is kept: run the same command again."
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +44,17 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-@pytest.mark.parametrize("verb", ["diagnose", "consistency", "probe"])
+@pytest.mark.parametrize(
+    ("verb", "number", "said"),
+    [
+        ("diagnose", signal.SIGTERM, TERMINATED),
+        ("consistency", signal.SIGTERM, TERMINATED),
+        ("probe", signal.SIGTERM, TERMINATED),
+        ("consistency", signal.SIGINT, STOPPED),
+    ],
+)
 def test_temporary_folders_and_workers_go(
-    verb: str, run: Path, demo: DemoPaths, tmp_path: Path
+    verb: str, number: signal.Signals, said: str, run: Path, demo: DemoPaths, tmp_path: Path
 ) -> None:
     words = {
         "diagnose": [run, "--samples", "16"],
@@ -71,10 +81,10 @@ def test_temporary_folders_and_workers_go(
         assert process.poll() is None and time.monotonic() < end, process.communicate()
         time.sleep(0.01)
         workers = children(process.pid)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     _, told = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 143
-    assert told.rstrip().endswith("Terminated. What a run had measured is kept.")
+    assert process.returncode == 128 + number
+    assert told.rstrip().endswith(said)
     assert "Traceback" not in told
     assert not list(temporary.glob("chipdrift*"))
     # One that had only just been started reads the end of its line once it has come up.

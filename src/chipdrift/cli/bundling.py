@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import print_json, say, split
+from chipdrift.cli.options import Json
 from chipdrift.errors import ChipdriftError
 
 if TYPE_CHECKING:
     from chipdrift.bundle import Made
-
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def bundle(
@@ -48,7 +47,7 @@ def bundle(
         int | None,
         typer.Option("--serial", min=0, help="Has to rise; seconds since 1970 unless given."),
     ] = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Write what each chip gets as a signed folder that an app loads.
 
@@ -100,7 +99,7 @@ def bundle(
 
 def bundle_key(
     out: Annotated[Path, typer.Option("--out", "-o", help="The PEM file to write.")],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Make a key to sign bundles with. Whoever has the file can sign in your app's name.
 
@@ -128,7 +127,7 @@ def bundle_key(
 def bundle_selector(
     language: Annotated[str, typer.Argument(help="java, cpp or python.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The folder of the app's sources.")],
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Write the sources that an app carries to open a bundle and to pick what its phone gets.
 
@@ -162,7 +161,7 @@ def bundle_check(
     least_serial: Annotated[
         int, typer.Option("--least-serial", min=0, help="Refuse a bundle older than this.")
     ] = 0,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Open a bundle as an app does, and check every file of it. Exit code 1: it is refused.
 

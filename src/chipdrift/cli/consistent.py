@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from chipdrift.cli.console import MOST_SECONDS, parse_shapes, print_json, say, split
+from chipdrift.cli.options import Json, Shape
 
 
 def consistency(
@@ -29,10 +30,7 @@ def consistency(
     calibration: Annotated[
         str | None, typer.Option("--calibration", help="Samples that set a scheme's ranges.")
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option("--shape", help="Pin an input's open dimensions: input=1,3,224,224."),
-    ] = None,
+    shape: Shape = None,
     samples: Annotated[
         int, typer.Option("--samples", min=1, help="How many real samples of --data.")
     ] = 4,
@@ -42,7 +40,7 @@ def consistency(
             "--timeout", min=1, max=MOST_SECONDS, help="Seconds for one session or one input."
         ),
     ] = 600.0,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Ask targets the same plain questions and compare their answers bit by bit.
 

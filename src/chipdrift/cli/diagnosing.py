@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from chipdrift.cli.console import MOST_SECONDS, parse_shapes, print_json, say, show_progress, split
+from chipdrift.cli.options import Json
 from chipdrift.errors import ChipdriftError
-
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def diagnose(
@@ -65,7 +64,7 @@ def diagnose(
             "--timeout", min=1, max=MOST_SECONDS, help="Seconds for one session or one sample."
         ),
     ] = 600.0,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Where two targets part, which node does it, by which mechanism, and what to do.
 
@@ -125,7 +124,7 @@ def checks(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="All pages as one Markdown document.")
     ] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """List the checks of a diagnosis, or print the page of one.
 

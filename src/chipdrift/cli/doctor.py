@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import print_json
+from chipdrift.cli.options import Json
 
 if TYPE_CHECKING:
     from chipdrift.doctor import Checkup
@@ -17,7 +18,7 @@ def doctor(
         str | None,
         typer.Argument(help="A target (ort:arm64) or a runtime (ort). Default: every runtime."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Tell what a target needs, what of it is here, and how to get what lacks.
 

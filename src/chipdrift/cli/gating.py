@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import print_json, say
+from chipdrift.cli.options import Json
 from chipdrift.errors import ChipdriftError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def gate(
     example: Annotated[
         bool, typer.Option("--example", help="Print a commented policy and end.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Hold a run against a policy, for CI. Nothing is run, and only the policy decides.
 

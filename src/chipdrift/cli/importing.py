@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import parse_shapes, print_json, say, split
+from chipdrift.cli.options import Json, Output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -69,9 +70,7 @@ def import_(
         str | None,
         typer.Option("--metric", help="Of outputs, not of predictions; as for chipdrift matrix."),
     ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", help="Output the metric reads. Default: the first.")
-    ] = None,
+    output: Output = None,
     shape: Annotated[
         list[str] | None,
         typer.Option("--shape", help="With --model: pin an input's open dimensions."),
@@ -80,7 +79,7 @@ def import_(
         bool,
         typer.Option("--common", help="Keep only the samples that every target answered."),
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Make a run of outputs that someone else measured; print which targets agree.
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import print_json, say
+from chipdrift.cli.options import Json
 
 if TYPE_CHECKING:
     from chipdrift.chips import Chip
-
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def chips(
@@ -19,7 +18,7 @@ def chips(
         str | None,
         typer.Argument(help='Part of a name: "8 gen 3", sm8650, kailua, v73. Default: all.'),
     ] = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """List the chip catalogue: every field with its source and status.
 
@@ -89,7 +88,7 @@ def _print_facts(chip: Chip) -> None:
         typer.echo(f"  not simulated: {chip.not_simulated}")
 
 
-def targets(json: _Json = False) -> None:
+def targets(json: Json = False) -> None:
     """List the targets that a model can be measured on, and why one is missing.
 
     Example: chipdrift targets
@@ -111,7 +110,7 @@ def targets(json: _Json = False) -> None:
         say(f"{names[0]}{' and ' + str(len(names) - 1) + ' more' if names[1:] else ''}: {reason}.")
 
 
-def schemes(json: _Json = False) -> None:
+def schemes(json: Json = False) -> None:
     """List the built-in quantization schemes.
 
     Example: chipdrift schemes

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from chipdrift.cli.console import parse_shapes, print_json
+from chipdrift.cli.options import Json, Shape
 
 
 def logs(
@@ -22,11 +23,8 @@ def logs(
     model: Annotated[
         Path | None, typer.Option("--model", help="The ONNX model: joins the log to its nodes.")
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option("--shape", help="Pin an input's open dimensions: input=1,3,224,224."),
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    shape: Shape = None,
+    json: Json = False,
 ) -> None:
     """Read a log: what fell back and why, placement, times, chip and SDK.
 

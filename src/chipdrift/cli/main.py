@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 
 import typer
@@ -30,6 +31,10 @@ from chipdrift.cli.stopping import TERMINATED, TerminatedError, ends_in_order
 from chipdrift.errors import ChipdriftError
 from chipdrift.phones import adb_at, kits_in
 from chipdrift.sdk import sdks_in
+
+# What a shell makes of a process that Ctrl-C ended.
+_INTERRUPTED = 128 + signal.SIGINT
+_STOPPED = "\nStopped. What was measured is kept: run the same command again."
 
 app = typer.Typer(
     name="chipdrift",
@@ -104,8 +109,12 @@ def main() -> None:
         typer.echo(f"Error: {error}", err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        typer.echo("\nStopped. What was measured is kept: run the same command again.", err=True)
-        sys.exit(130)
+        typer.echo(_STOPPED, err=True)
+        sys.exit(_INTERRUPTED)
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:  # Ctrl-C while a verb ran: typer has made an exit of it
+            typer.echo(_STOPPED, err=True)
+        raise
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)

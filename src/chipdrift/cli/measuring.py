@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chipdrift.cli.console import (
-    MOST_SECONDS,
     duration,
     parse_shapes,
     print_json,
@@ -18,6 +17,7 @@ from chipdrift.cli.console import (
     show_progress,
     split,
 )
+from chipdrift.cli.options import Jobs, Json, Limit, Output, Shape, Timeout
 
 if TYPE_CHECKING:
     from chipdrift.matrix import Estimate
@@ -27,16 +27,11 @@ DEMO_SCHEMES = ["fp32", "fp16", "w8a8", "w8a8_pc", "w8a16_pc", "w4a16_pc"]
 # One chip for each Hexagon generation, v68 to v81.
 DEMO_CHIPS = ["sm8350", "sm8450", "sm8550", "sm8650", "sm8750", "sm8850"]
 
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
-_Jobs = Annotated[
-    int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")
-]
-
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run folder.")] = Path("runs/demo"),
-    jobs: _Jobs = None,
-    json: _Json = False,
+    jobs: Jobs = None,
+    json: Json = False,
 ) -> None:
     """Measure the built-in model (handwritten digits) on six Hexagon generations.
 
@@ -99,23 +94,11 @@ def matrix(
             "module:function over (outputs, labels). Default: top1 with labels, else agreement.",
         ),
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option("--shape", help="Pin an input's open dimensions: input=1,3,224,224."),
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", help="Output the metric reads. Default: the first.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first N samples.")
-    ] = None,
-    jobs: _Jobs = None,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout", min=0.1, max=MOST_SECONDS, help="Seconds for one session or one sample."
-        ),
-    ] = 600.0,
+    shape: Shape = None,
+    output: Output = None,
+    limit: Limit = None,
+    jobs: Jobs = None,
+    timeout: Timeout = 600.0,
     audit: Annotated[
         int,
         typer.Option(
@@ -139,7 +122,7 @@ def matrix(
     no_samples: Annotated[
         bool, typer.Option("--no-samples", help="Keep inputs and pictures out of the run's report.")
     ] = False,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Measure a model under every scheme on every target, with intervals and agreement.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from chipdrift.cli.console import parse_shapes, print_json, say
+from chipdrift.cli.options import Json, Shape
 from chipdrift.errors import ChipdriftError
 
 
@@ -19,14 +20,11 @@ def quantize(
         str | None,
         typer.Option("--calibration", help="Samples that set the ranges: .npz, images, function."),
     ] = None,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option("--shape", help="Pin an input's open dimensions: input=1,3,224,224."),
-    ] = None,
+    shape: Shape = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, help="Only the first N calibration samples.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Write the model as a scheme makes it: the same file that the matrix runs on every target.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chipdrift.cli.console import print_json, say
+from chipdrift.cli.options import Json
 from chipdrift.cli.sdk import sdk_folder
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def kits_folder() -> Path | None:
@@ -58,7 +57,7 @@ def adb_server() -> AdbServer:
 
 
 @app.command(name="list")
-def list_(json: _Json = False) -> None:
+def list_(json: Json = False) -> None:
     """List every phone: what it is, its chip's row in the catalogue, how hot it is.
 
     Example: chipdrift phones list

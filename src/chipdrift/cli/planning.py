@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import (
-    MOST_SECONDS,
     parse_shapes,
     print_json,
     say,
     show_progress,
     split,
 )
+from chipdrift.cli.options import Jobs, Json, Limit, Output, Shape, Timeout
 from chipdrift.errors import ChipdriftError
 
 if TYPE_CHECKING:
@@ -78,26 +78,12 @@ def plan(
         bool,
         typer.Option("--calibrate/--no-calibrate", help="Calibrate on each target's own numerics."),
     ] = True,
-    shape: Annotated[
-        list[str] | None,
-        typer.Option("--shape", help="Pin an input's open dimensions: input=1,3,224,224."),
-    ] = None,
-    output: Annotated[
-        str | None, typer.Option("--output", help="Output the metric reads. Default: the first.")
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first N samples.")
-    ] = None,
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", min=1, help="Worker processes. Default: one per core.")
-    ] = None,
-    timeout: Annotated[
-        float,
-        typer.Option(
-            "--timeout", min=0.1, max=MOST_SECONDS, help="Seconds for one session or one sample."
-        ),
-    ] = 600.0,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    shape: Shape = None,
+    output: Output = None,
+    limit: Limit = None,
+    jobs: Jobs = None,
+    timeout: Timeout = 600.0,
+    json: Json = False,
 ) -> None:
     """For each chip the cheapest variant that keeps the accuracy, confirmed on its own numerics.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import MOST_SECONDS, print_json, say, split
+from chipdrift.cli.options import Json
 from chipdrift.errors import ChipdriftError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def probe(
         list[str] | None,
         typer.Option("--width", help="Activations of 8 bits, 16 bits or both (8,16)."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """Ask a target small questions and write down its arithmetic as a profile for sim:.
 
@@ -97,7 +98,7 @@ def probe(
 
 
 def profiles(
-    json: Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")] = False,
+    json: Json = False,
 ) -> None:
     """List the numeric profiles that come with chipdrift, each a target sim:<name>.
 

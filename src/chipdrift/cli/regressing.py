@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from chipdrift.cli.console import print_json, say, split
+from chipdrift.cli.options import Json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,7 +41,6 @@ _Limits = Annotated[list[str] | None, typer.Option(help=_LIMITS)]
 _Data = Annotated[
     str | None, typer.Option(help="Where the samples are now, if not where they were.")
 ]
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def regress(
@@ -51,7 +51,7 @@ def regress(
     scheme: _Schemes = None,
     fail_above: _Limits = None,
     data: _Data = None,
-    json: _Json = False,
+    json: Json = False,
 ) -> None:
     """Say what changed between two runs, or two releases of an SDK: answers, placement, time.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from chipdrift.cli.console import print_json, say
+from chipdrift.cli.options import Json
 from chipdrift.errors import ChipdriftError
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 _Names = Annotated[list[str], typer.Argument(help="Releases: 2.48, 2.49, 2.50, 2.51.")]
 
 
@@ -40,7 +40,7 @@ def sdk_folder() -> Path | None:
 
 
 @app.command(name="list")
-def list_(json: _Json = False) -> None:
+def list_(json: Json = False) -> None:
     """List the releases that are known, which of them are here, and what they take.
 
     Example: chipdrift sdk list
@@ -67,7 +67,7 @@ def list_(json: _Json = False) -> None:
 
 
 @app.command()
-def install(names: _Names, json: _Json = False) -> None:
+def install(names: _Names, json: Json = False) -> None:
     """Fetch releases and keep them: no package index is needed afterwards.
 
     Example: chipdrift sdk install 2.48 2.50
@@ -86,7 +86,7 @@ def install(names: _Names, json: _Json = False) -> None:
 
 
 @app.command()
-def remove(names: _Names, json: _Json = False) -> None:
+def remove(names: _Names, json: Json = False) -> None:
     """Remove releases; runs that were measured with them stay as they are.
 
     Example: chipdrift sdk remove 2.48
