@@ -12,7 +12,7 @@ added to a narrower accumulator it would not: 7 * 37 = 259 is half way between t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -143,19 +143,26 @@ def round_to(
     return np.where(finite, out, np.where(np.isnan(x), x, infinite))
 
 
-def dot(a: Array, b: Array, rules: SmallFloat, bias: Array | None = None) -> Array:
+def dot(
+    a: Array,
+    b: Array,
+    rules: SmallFloat,
+    bias: Array | None = None,
+    sums: Callable[[Array, Array], Array] | None = None,
+) -> Array:
     """``a`` (M, K) times ``b`` (K, N) under ``rules``: float32 (M, N) holding the format's values.
 
     Inputs are first rounded to the format, HALF_EVEN. Formula, sequential: ``s = 0``, then for each
     k ``s = round(s + round(a[:, k] * b[k]))``, the inner rounding only where products are rounded;
     the output is s rounded to the format. ``bias`` (N,), rounded to the format like any input, is
     added to the accumulator at the end. K = 0 gives zeros. An infinity times 0, and the sum of
-    opposite infinities, are NaN. ``ValueError`` where shapes do not fit.
+    opposite infinities, are NaN. ``sums`` adds the products of the rounded inputs in the place of
+    the functions here, as they do. ``ValueError`` where shapes do not fit.
     """
     if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[0]:
         raise ValueError(f"dot takes (M, K) and (K, N), found {a.shape} and {b.shape}")
     with np.errstate(invalid="ignore", over="ignore"):
-        total = _Unit(rules, a, b).total(bias)
+        total = _Unit(rules, a, b, sums).total(bias)
         if rules.steps == "double":
             total = round_to(total, "float32", rules.subnormals, rules.overflow)
         out = round_to(total, rules.format, rules.subnormals, rules.overflow, rules.output)
@@ -165,8 +172,14 @@ def dot(a: Array, b: Array, rules: SmallFloat, bias: Array | None = None) -> Arr
 class _Unit:
     """The multiplier and the adder that ``rules`` describe, on float64 arrays of shape (M, N)."""
 
-    def __init__(self, rules: SmallFloat, a: Array, b: Array) -> None:
-        self._rules = rules
+    def __init__(
+        self,
+        rules: SmallFloat,
+        a: Array,
+        b: Array,
+        sums: Callable[[Array, Array], Array] | None,
+    ) -> None:
+        self._rules, self._sums = rules, sums
         self._wide: Format = rules.format if rules.accumulate == 16 else "float32"
         # The sum of a float16 product (22 bits) and a float32 is rounded correctly by way of
         # float64 (53 >= 2 * 24 + 2), and no float32 sum of such products is subnormal or overflows.
@@ -180,7 +193,9 @@ class _Unit:
         last = None if bias is None else self._round(bias.reshape(1, -1), rules.format)
         if rules.accumulate == "exact":
             return self._exact([*self._products(0, count), *([] if last is None else [last])])
-        if rules.order == "sequential":
+        if self._sums is not None:
+            total = self._sums(self._a, self._b)
+        elif rules.order == "sequential":
             total = self._sequential(self._products(0, count))
         elif rules.order == "pairwise":
             total = self._pairwise(self._products(0, count))

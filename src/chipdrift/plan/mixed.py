@@ -18,12 +18,17 @@ from chipdrift.plan.recipes import Raise
 from chipdrift.plan.records import How, Sensitivity
 from chipdrift.plan.sides import Side
 from chipdrift.schemes import Scheme
+from chipdrift.targets import Target
 
 # Gains below this are noise of the choice of samples; nothing is raised for them alone.
 _LEAST_GAIN_DB = 0.05
 # Sets that are tried whole, by the number of edges or nodes raised.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _MOST_DROPPED = 12
+# Sets of one type of a base that a target is asked about which the engine leads to.
+_ASKED = 4
+# What is no less in decimal may be less in binary.
+_ROUNDING = 1e-9
 _WORDS = {
     "uint16": "in 16-bit activations",
     "float16": "in float16",
@@ -47,8 +52,9 @@ class MixedSearch:
     """Raises layers of ``base`` on one numerics until the budget holds, at the least cost.
 
     ``few`` are the samples that rank the layers; whole sets are judged on all, and must hold the
-    budget by ``margin``. ``trail`` holds
-    every candidate with its figures.
+    budget by ``margin``. Where the engine is not near enough to judge, it leads the search and the
+    target is asked about what it finds: ``offset`` is how much worse than on the engine the last of
+    these was on the target, in the metric's unit. ``trail`` holds every candidate with its figures.
     """
 
     desk: Desk
@@ -56,6 +62,7 @@ class MixedSearch:
     base: Scheme
     few: Sequence[int]
     margin: float = 0.0
+    offset: float = 0.0
     trail: list[tuple[Entry, Figures]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -97,13 +104,32 @@ class MixedSearch:
 
         First doubling sets, then the least that still does, then each of them is tried without.
         Where what matters alone does not do, the others are ranked anew on top of it and follow.
+        What the engine only led to is asked on the target; where that says otherwise, what it lost
+        is asked of the engine on top, and the search is made again.
         """
-        first = [handle for handle, gain in self.ranked(to) if gain > _LEAST_GAIN_DB]
-        found = self._least(first, 0) if first else None
-        if found is None and len(first) < len(self.handles(to)):
-            rest = [handle for handle, _ in self.ranked(to, first)]
-            found = self._least([*first, *rest], len(first))
-        return None if found is None else self._pruned(found)
+        ranked = [handle for handle, gain in self.ranked(to) if gain > _LEAST_GAIN_DB]
+        best: list[Handle] | None = None
+        for _ in range(_ASKED):
+            found, ranked = self._climbed(to, ranked)
+            # Where even all of it does not do by the engine, the target may say otherwise.
+            last = found or ranked
+            if not last or self._judge(last).name == self.side.ranker.name:
+                return found
+            holds = self._holds_there(last)
+            best = last if holds else best
+            if holds == (found is not None):
+                return best
+        return best
+
+    def _climbed(self, to: str, ranked: list[Handle]) -> tuple[list[Handle] | None, list[Handle]]:
+        """(the set that holds, by whoever leads; all that was ranked)."""
+        found = self._least(ranked, 0) if ranked else None
+        if found is None and len(ranked) < len(self.handles(to)):
+            rest = [handle for handle, _ in self.ranked(to, ranked)]
+            tried = len(ranked)
+            ranked = [*ranked, *rest]
+            found = self._least(ranked, tried) if rest else None
+        return (None if found is None else self._pruned(found)), ranked
 
     def _least(self, ranked: list[Handle], tried: int) -> list[Handle] | None:
         """The shortest beginning that holds, beyond the first ``tried``, which do not."""
@@ -180,15 +206,29 @@ class MixedSearch:
         return scheme
 
     def _holds(self, handles: Sequence[Handle]) -> bool:
-        scheme = self.scheme(handles)
-        target = self.side.judge_of(scheme)
-        # Minutes, where the engine takes seconds: a few samples may say enough.
-        dear = target.name != self.side.ranker.name
-        if dear and self.desk.hopeless(self.desk.glance([scheme], target, self.few)[0]):
-            return False
-        figures = self.desk.ask([scheme], target)[0]
-        self.trail.append((self.desk.entries[scheme.name], figures))
+        """Whether a set holds the budget, by who judges it or by the engine that leads there."""
+        if self._judge(handles).name != self.side.ranker.name:
+            return self._excess(handles) + self.offset <= _ROUNDING - self.margin
+        return self.desk.holds(self._asked(handles), self.margin)
+
+    def _holds_there(self, handles: Sequence[Handle]) -> bool:
+        """Whether a set that the engine led to holds the budget by who judges it."""
+        figures = self._asked(handles)
+        self.offset = self.desk.excess(figures) - self._excess(handles)
         return self.desk.holds(figures, self.margin)
+
+    def _judge(self, handles: Sequence[Handle]) -> Target:
+        return self.side.judge_of(self.scheme(handles))
+
+    def _asked(self, handles: Sequence[Handle]) -> Figures:
+        scheme = self.scheme(handles)
+        figures = self.desk.ask([scheme], self._judge(handles))[0]
+        self.trail.append((self.desk.entries[scheme.name], figures))
+        return figures
+
+    def _excess(self, handles: Sequence[Handle]) -> float:
+        """How far a set is beyond the budget on the engine."""
+        return self.desk.excess(self.desk.ask([self.scheme(handles)], self.side.ranker)[0])
 
     def _cost(self, handles: Sequence[Handle]) -> float:
         return self.desk.cost(self.scheme(handles), self.side)

@@ -41,7 +41,7 @@ class PlantedJudge:
     """Noise adds up: 1e-6 for each tensor in 8 bits unless planted; 0 where both its ends are 16.
 
     ``weights`` is noise that goes only where the node itself is in float; ``few`` is what the few
-    samples show that is not so on all.
+    samples show that is not so on all; ``engine`` answers where it is asked and not the chip.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class PlantedJudge:
         tensors: dict[int, float],
         weights: dict[int, float] | None = None,
         few: dict[int, float] | None = None,
+        engine: PlantedJudge | None = None,
     ) -> None:
+        self.engine = engine
         self.model, self.tensors, self.weights = model, tensors, weights or {}
         self.metric = parse_budget("sqnr >= 1", "sqnr")[1]
         self.few = few or {}
@@ -69,7 +71,8 @@ class PlantedJudge:
         indices: Sequence[int] | None = None,
         level: float = 0.95,
     ) -> list[Figures]:
-        return [self._figures(scheme, indices) for scheme, _ in pairs]
+        judges = {"the chip": self, "the engine": self.engine or self}
+        return [judges[target.name]._figures(scheme, indices) for scheme, target in pairs]
 
     def _figures(self, scheme: Scheme, indices: Sequence[int] | None) -> Figures:
         raised = {name: layer.kind for layer in scheme.layer for name in layer.nodes}
@@ -102,8 +105,9 @@ def search(tmp_path: Path, judge: PlantedJudge, least: float, border: float = 0.
 
     desk = Desk(cast(Any, judge), Recipes(tmp_path), budget, price, lambda _: None)
     target = SimpleNamespace(name="the chip")
+    ranker = SimpleNamespace(name="the engine") if judge.engine is not None else target
     side = SimpleNamespace(
-        judge_of=lambda scheme: target, ranker=target, target=target, chip=SimpleNamespace(name="c")
+        judge_of=lambda scheme: target, ranker=ranker, target=target, chip=SimpleNamespace(name="c")
     )
     return MixedSearch(desk, cast(Any, side), get_scheme("w8a8"), (0, 1))
 
@@ -225,3 +229,70 @@ def test_what_was_tried_says_what_it_is(tmp_path: Path, model: Path) -> None:
     looking = search(tmp_path, PlantedJudge(model, {}, {5: 1e-2}), 40)
     looking.climb("float32")
     assert (looking.trail[0][0].how, looking.trail[0][0].raised) == ("hybrid", ("n5",))
+
+
+def led(
+    tmp_path: Path, judge: PlantedJudge, least: float, to: str = "uint16"
+) -> tuple[set[str] | None, MixedSearch]:
+    looking = search(tmp_path, judge, least)
+    found = looking.climb(to)
+    return (None if found is None else set().union(*(h.nodes for h in found))), looking
+
+
+def test_where_the_engine_leads_and_is_right_the_chip_is_asked_once(
+    tmp_path: Path, model: Path
+) -> None:
+    tensors = {2: 1e-2, 9: 1e-3}
+    judge = PlantedJudge(model, tensors, engine=PlantedJudge(model, tensors))
+    found, looking = led(tmp_path, judge, 40)
+    assert found == {"n1", "n2", "n8", "n9"}
+    assert judge.whole == [frozenset(found)]
+    assert [figures for _, figures in looking.trail] == looking.desk.ask(
+        [looking.trail[0][0].scheme], looking.side.target
+    )
+
+
+def test_what_the_engine_promised_too_much_is_asked_of_it_on_top(
+    tmp_path: Path, model: Path
+) -> None:
+    """The chip has noise everywhere that the engine does not: by the engine alone t2 would do."""
+    engine = PlantedJudge(model, {2: 1e-2, 9: 1e-5, 6: 3e-6})
+    judge = PlantedJudge(model, {2: 1e-2, 9: 2e-4, 6: 3e-6}, engine=engine)
+    assert led(tmp_path, engine, 40)[0] == {"n1", "n2"}
+    found, looking = led(tmp_path, judge, 40)
+    assert found is not None and found >= {"n1", "n2", "n8", "n9"}
+    assert looking.desk.holds(looking.trail[-1][1])
+    assert 2 <= len(judge.whole) <= 4
+
+
+def test_an_engine_that_never_says_yes_does_not_end_the_search(tmp_path: Path, model: Path) -> None:
+    """It has noise that no 16 bits take away; the chip does not, and less than all is raised."""
+    tensors = {2: 1e-2, 9: 1e-2, 4: 2e-6}
+    engine = PlantedJudge(model, tensors, {5: 1e-3})
+    judge = PlantedJudge(model, tensors, engine=engine)
+    assert led(tmp_path, engine, 40)[0] is None
+    found, looking = led(tmp_path, judge, 40)
+    assert found is not None
+    assert {"n1", "n2", "n8", "n9"} <= found
+    assert any(looking.desk.holds(f) and found == set(e.raised) for e, f in looking.trail)
+    assert len(judge.whole) <= 4
+
+
+def test_where_the_chip_never_holds_it_is_asked_about_all_of_it_and_no_more(
+    tmp_path: Path, model: Path
+) -> None:
+    engine = PlantedJudge(model, {2: 1e-2})
+    judge = PlantedJudge(model, {2: 1e-2}, {5: 1e-2}, engine=engine)
+    found, looking = led(tmp_path, judge, 40)
+    assert found is None
+    assert looking.trail and not any(looking.desk.holds(f) for _, f in looking.trail)
+    assert len(judge.whole) <= 4
+
+
+def test_an_engine_that_does_not_run_the_model_breaks_nothing(tmp_path: Path, model: Path) -> None:
+    class Broken(PlantedJudge):
+        def _figures(self, scheme: Scheme, indices: Sequence[int] | None) -> Figures:
+            return Figures(error="it does not run")
+
+    judge = PlantedJudge(model, {2: 1e-2}, engine=Broken(model, {}))
+    assert led(tmp_path, judge, 40)[0] is None

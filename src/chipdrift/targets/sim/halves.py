@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from chipdrift.graph.program import Program, Step
+from chipdrift.numerics.fast.halves import compile_sums
 from chipdrift.numerics.ops.conv import windows
 from chipdrift.numerics.smallfloat import SmallFloat, dot
 
@@ -37,10 +38,20 @@ def takes(step: Step, program: Program, rules: SmallFloat | None) -> str | None:
 
 
 class HalfNode:
-    """One product; inputs by name, those that the model holds among ``constants``."""
+    """One product; inputs by name, those that the model holds among ``constants``.
 
-    def __init__(self, step: Step, constants: Mapping[str, Array], rules: SmallFloat) -> None:
+    ``fast`` False adds the products by the reference functions.
+    """
+
+    def __init__(
+        self,
+        step: Step,
+        constants: Mapping[str, Array],
+        rules: SmallFloat,
+        fast: bool = True,
+    ) -> None:
         self._step, self._rules = step, rules
+        self._fast = fast
         self._constants = {name: constants[name] for name in step.inputs if name in constants}
         self._out = np.float16 if rules.format == "float16" else np.float32
 
@@ -55,10 +66,12 @@ class HalfNode:
         with np.errstate(over="ignore"):
             return {self._step.outputs[0]: compute(a, b, bias).astype(self._out)}
 
-    def _dot(self, a: Array, b: Array, bias: Array | None = None) -> Array:
-        rows = max(1, _TILE // max(1, b.shape[1]))
+    def _dot(self, a: Array, b: Array, bias: Array | None = None, groups: int = 1) -> Array:
+        sums = compile_sums(self._rules, groups) if self._fast else None
+        rows = max(1, _TILE // max(1, groups * b.shape[1]))
         parts = [
-            dot(a[i : i + rows], b, self._rules, bias) for i in range(0, max(1, a.shape[0]), rows)
+            dot(a[i : i + rows], b, self._rules, bias, sums)
+            for i in range(0, max(1, a.shape[0]), rows)
         ]
         return np.concatenate(parts)
 
@@ -91,6 +104,10 @@ class HalfNode:
         seen = windows(x, w.shape[2:], attributes, 0)  # (N, *out, C, *kernel)
         lead, inputs, outputs = seen.shape[: 1 + spatial], w.shape[1], w.shape[0] // group
         parts = []
+        if self._fast and compile_sums(self._rules) is not None:
+            kernel = w.reshape(group, outputs, -1).transpose(0, 2, 1).reshape(-1, outputs)
+            made = self._dot(seen.reshape(-1, kernel.shape[0]), kernel, bias, group)
+            return np.ascontiguousarray(np.moveaxis(made.reshape(*lead, w.shape[0]), -1, 1))
         for g in range(group):
             mine = slice(g * outputs, (g + 1) * outputs)
             rows = seen.take(range(g * inputs, (g + 1) * inputs), axis=1 + spatial)

@@ -88,7 +88,7 @@ class SimSession(Session):
         if isinstance(unit, FloatUnit):
             node: HalfNode | FloatNode = FloatNode(unit.step, unit.inputs, self._program, constants)
             if unit.small is not None:
-                node = HalfNode(unit.step, constants, unit.small)
+                node = HalfNode(unit.step, constants, unit.small, fast)
             names = [name for name in unit.inputs if name not in constants]
             return lambda values, seed: values.update(node.run({n: values[n] for n in names}))
         if isinstance(unit, QuantizeUnit):
