@@ -110,14 +110,15 @@ class Judge:
         """What ``scheme`` makes of the model, made once."""
         known = self._variants.get(scheme.name)
         if known is None or known.scheme != scheme:
-            known = make_variant(
-                self.store,
-                self.request.model,
-                scheme,
-                self.request.calibration,
-                self.request.calibration_info,
-                self.preparation,
-            )
+            with self.store.understood():
+                known = make_variant(
+                    self.store,
+                    self.request.model,
+                    scheme,
+                    self.request.calibration,
+                    self.request.calibration_info,
+                    self.preparation,
+                )
             self._variants[scheme.name] = known
         return known
 
@@ -143,7 +144,8 @@ class Judge:
         wanted = self.every if indices is None else tuple(indices)
         cells = [self._cell(scheme, target) for scheme, target in pairs]
         assert self._scheduler is not None
-        run_cells(self.store, self.request, self._scheduler, cells, wanted)
+        with self.store.understood():
+            run_cells(self.store, self.request, self._scheduler, cells, wanted)
         base = self.baseline(wanted)
         told = wanted == self.every or (judged and "pairs" not in self.request.samples.extras)
         return [self._figures(cell, base, wanted, level if told else None) for cell in cells]
@@ -153,14 +155,14 @@ class Judge:
         cell = self._cell(scheme, target)
         if not cell.runs:
             return None
-        return load_outputs(self.store, self._on(tuple(indices)), cell)
+        return self._load(cell, tuple(indices))
 
     def baseline(self, indices: Sequence[int]) -> Outputs:
         """The float model's own answers, which are their own reference."""
         wanted = tuple(indices)
         if wanted not in self._bases:
             cell = self._cell(self.request.baseline, get_target(BASELINE_TARGET))
-            outputs = load_outputs(self.store, self._on(wanted), cell)
+            outputs = self._load(cell, wanted)
             self._bases[wanted] = replace(outputs, reference=outputs)
         return self._bases[wanted]
 
@@ -189,28 +191,32 @@ class Judge:
             self._cells[key] = plan_cell(self.variant(scheme), target, True)
         return self._cells[key]
 
-    def _on(self, indices: tuple[int, ...]) -> Request:
-        if indices == self.every:
-            return self.request
-        samples = self.request.samples
-        return replace(self.request, samples=take(samples, indices, samples.name))
+    def _load(self, cell: CellPlan, indices: tuple[int, ...]) -> Outputs:
+        request = self.request
+        if indices != self.every:
+            samples = take(request.samples, indices, request.samples.name)
+            request = replace(request, samples=samples)
+        with self.store.understood():
+            return load_outputs(self.store, request, cell)
 
     def _figures(
         self, cell: CellPlan, base: Outputs, indices: tuple[int, ...], level: float | None
     ) -> Figures:
         if not cell.runs:
             return Figures(error=cell.reason)
-        found = load_outputs(self.store, self._on(indices), cell)
+        found = self._load(cell, indices)
         outputs = replace(found, reference=base)
         noise = sqnr_db(outputs, base)
         broken = [name for name, array in outputs.arrays.items() if not _finite(array)]
         if broken:
             return Figures(error=f"output {broken[0]} holds NaN or infinity", samples=len(indices))
+        with self.store.understood():
+            placement, phone = placement_of(self.store, cell), phone_run_of(self.store, cell)
         told = Figures(
             agreement=answers_agree(self.metric.answers(outputs), self.metric.answers(base)),
             sqnr_db=NOISELESS_DB if noise is None else noise,
-            placement=placement_of(self.store, cell),
-            phone=phone_run_of(self.store, cell),
+            placement=placement,
+            phone=phone,
             samples=len(indices),
         )
         if level is None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from chipdrift.errors import RunError
 from chipdrift.matrix.request import BASELINE_TARGET, resolve
 from chipdrift.metrics import Outputs
 from chipdrift.plan.judge import Figures, Judge
@@ -198,3 +202,19 @@ def test_an_option_that_the_user_set_is_left_alone() -> None:
     assert kept == {}
     assert {one.technique for one in found.told} == {"x64quantprecision=0", "x64quantprecision=1"}
     assert not any("disable_quant_qdq=1" in name for name in found.asked)
+
+
+@pytest.mark.parametrize("what", ["variant:", "placed:"])
+def test_a_fact_of_another_shape_is_one_sentence(judged: Judge, tmp_path: Path, what: str) -> None:
+    scheme, target = get_scheme("w8a8"), get_target("ort:cpu")
+    judged.measure([(scheme, target)])
+    judged.store.commit()
+    folder = Path(shutil.copytree(judged.folder, tmp_path / "copy"))
+    with contextlib.closing(sqlite3.connect(folder / "store.sqlite")) as db, db:
+        changed = db.execute("update facts set value = '[5]' where key like ?", [f"{what}%"])
+        assert changed.rowcount > 0
+    with (
+        pytest.raises(RunError, match="store is damaged"),
+        Judge(folder, judged.request, 1, 60.0) as again,
+    ):
+        again.measure([(scheme, target)])
