@@ -73,6 +73,8 @@ def test_temporary_folders_and_workers_go(
         stderr=subprocess.PIPE,
         text=True,
         cwd=tmp_path,
+        # A shell's background jobs, and what they start, would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     workers: list[int] = []
     end = time.monotonic() + PATIENCE

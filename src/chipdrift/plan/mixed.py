@@ -54,7 +54,8 @@ class MixedSearch:
     ``few`` are the samples that rank the layers; whole sets are judged on all, and must hold the
     budget by ``margin``. Where the engine is not near enough to judge, it leads the search and the
     target is asked about what it finds: ``offset`` is how much worse than on the engine the last of
-    these was on the target, in the metric's unit. ``trail`` holds every candidate with its figures.
+    these was on the target, in the metric's unit. What costs ``ceiling`` or more is not tried: there
+    is one that holds for as much. ``trail`` holds every candidate with its figures.
     """
 
     desk: Desk
@@ -63,6 +64,7 @@ class MixedSearch:
     few: Sequence[int]
     margin: float = 0.0
     offset: float = 0.0
+    ceiling: float = float("inf")
     trail: list[tuple[Entry, Figures]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -75,7 +77,13 @@ class MixedSearch:
 
         With ``given`` raised already: what one layer ruins hides what the others bring.
         """
-        handles = [handle for handle in self.handles(to) if handle not in given]
+        handles = [
+            handle
+            for handle in self.handles(to)
+            if handle not in given and self._cost([*given, handle]) < self.ceiling
+        ]
+        if not handles:
+            return []
         schemes = [self.scheme([*given, handle]) for handle in handles]
         start = self.scheme(given) if given else self.base
         plain, *raised = self.desk.ask([start, *schemes], self.side.ranker, self.few)
@@ -115,6 +123,8 @@ class MixedSearch:
             last = found or ranked
             if not last or self._judge(last).name == self.side.ranker.name:
                 return found
+            if found is None and self._cost(last) >= self.ceiling:
+                return best
             holds = self._holds_there(last)
             best = last if holds else best
             if holds == (found is not None):
@@ -136,6 +146,8 @@ class MixedSearch:
         steps = [step for step in _STEPS if tried < step < len(ranked)] + [len(ranked)]
         before = tried
         for step in steps:
+            if self._cost(ranked[:step]) >= self.ceiling:
+                return None
             if self._holds(ranked[:step]):
                 break
             before = step

@@ -270,8 +270,14 @@ def _groups(
     found: dict[str, GroupSearch] = {}
     for side in sides:
         if side.chip.group not in found:
-            made = calibrated if calibrate else None
-            found[side.chip.group] = GroupSearch(desk, side, runs[side.chip.name], thorough, made)
+            found[side.chip.group] = GroupSearch(
+                desk,
+                side,
+                runs[side.chip.name],
+                thorough,
+                calibrated if calibrate else None,
+                whole=thorough,
+            )
     return found
 
 

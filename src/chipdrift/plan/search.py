@@ -27,6 +27,7 @@ class GroupSearch:
     """One group, searched on ``side``, its first chip.
 
     ``margin`` is how much better than the budget a set of layers must do, in the metric's unit.
+    ``whole`` looks for sets of layers, too, that cost more than what holds already.
     ``runs`` are the schemes that this group's chips run at all. ``scores`` has the figures of every
     candidate on all the choosing samples, by its scheme.
     """
@@ -38,6 +39,7 @@ class GroupSearch:
     calibrate: Calibrate | None = None
     scores: dict[str, Figures] = field(default_factory=dict)
     margin: float = 0.0
+    whole: bool = False
 
     def run(self) -> None:
         """Search in the order of cost; ``scores`` says what was found."""
@@ -142,7 +144,8 @@ class GroupSearch:
     def _climb(self, base: Scheme, to: str) -> None:
         """Raise layers of ``base``; what was tried is in ``scores``."""
         few = few_of(self.desk.judge.request.samples)
-        search = MixedSearch(self.desk, self.side, base, few, self.margin)
+        ceiling = float("inf") if self.whole else self._cheapest()
+        search = MixedSearch(self.desk, self.side, base, few, self.margin, ceiling=ceiling)
         self.desk.tell(f"{self._who}: which layers of {base.name} matter, raised to {to}")
         search.climb(to)
         for entry, figures in search.trail:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from documents import blocks, run_page
+from documents import blocks, run_page_here
 
 PAGE = Path(__file__).parents[3] / "docs" / "howto" / "logs.md"
 
@@ -15,7 +15,7 @@ def test_as_far_as_it_needs_no_chip(tmp_path: Path) -> None:
     page = tmp_path / "logs.md"
     page.write_text(PAGE.read_text(encoding="utf-8").split("## What fell back")[0], "utf-8")
     assert len(blocks(page)) == 3
-    printed = run_page(page, tmp_path)[-1]
+    printed = run_page_here(page, tmp_path)[-1]
     assert "Model model.onnx: the log names" in printed
     assert "CPUExecutionProvider" in printed
     assert (tmp_path / "cpu.json").exists()
@@ -24,7 +24,7 @@ def test_as_far_as_it_needs_no_chip(tmp_path: Path) -> None:
 @pytest.mark.htp
 def test_the_whole_page(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_qnn")
-    printed = run_page(PAGE, tmp_path)
+    printed = run_page_here(PAGE, tmp_path)
     found = json.loads((tmp_path / "findings.json").read_text())
     assert [f["node"] for f in found["fallbacks"]] == ["erf"]
     assert "1 node left the NPU" in printed[3]

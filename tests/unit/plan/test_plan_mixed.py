@@ -296,3 +296,22 @@ def test_an_engine_that_does_not_run_the_model_breaks_nothing(tmp_path: Path, mo
 
     judge = PlantedJudge(model, {2: 1e-2}, engine=Broken(model, {}))
     assert led(tmp_path, judge, 40)[0] is None
+
+
+def test_what_costs_as_much_as_one_that_holds_is_not_tried(tmp_path: Path, model: Path) -> None:
+    """One layer costs 11.2 (10 and a border at each end), two 12.2: three or more, 13.2."""
+    judge = PlantedJudge(model, {2: 1e-2, 9: 1e-3})
+    looking = search(tmp_path, judge, 40)
+    looking.ceiling = 13.2
+    assert looking.climb("uint16") is None  # both edges are needed: four layers
+    assert {len(entry.raised) for entry, _ in looking.trail} == {2}
+    looking = search(tmp_path, judge, 40)
+    looking.ceiling = 14.5
+    found = looking.climb("uint16")
+    assert found is not None
+    assert set().union(*(handle.nodes for handle in found)) == {"n1", "n2", "n8", "n9"}
+    looking = search(tmp_path, judge, 40)
+    looking.ceiling = 11.2
+    before = list(judge.whole)
+    assert looking.climb("float32") is None
+    assert (looking.desk.sensitivity, judge.whole) == ([], before)

@@ -189,10 +189,10 @@ def test_in_the_worker(tmp_path: Path) -> None:
 
 
 def test_the_how_to(tmp_path: Path) -> None:
-    from documents import run_page
+    from documents import run_page_here
 
     root = Path(__file__).parents[3]
-    run_page(root / "docs" / "howto" / "other-runtimes.md", tmp_path)
+    run_page_here(root / "docs" / "howto" / "other-runtimes.md", tmp_path)
     cells = json.loads((tmp_path / "runs" / "openvino" / "matrix.json").read_text())["cells"]
     status = {(cell["scheme"], cell["target"]): cell["status"] for cell in cells}
     assert status["w8a8", "openvino:cpu"] == "ok"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,12 +22,14 @@ from chipdrift.schemes import Layer, get_scheme
 from chipdrift.targets import get_target, summarize
 
 htp = pytest.mark.htp
+Answers = Callable[[str, QuantizedModel], tuple[Placement, list[Array]]]
 KEPT = Layer(nodes=("block3/*",), kind="float32")
 HALF = Layer(nodes=("block3/*",), kind="float16")
 RAISED = Layer(nodes=("block3/*",), activations="uint16")
 BLOCK = ("block3/depthwise", "block3/depthwise/relu6", "block3/pointwise", "block3/pointwise/relu6")
 
 
+@functools.cache
 def demo_mixed(*layers: Layer, base: str = "w8a8") -> QuantizedModel:
     model = load_model(paths().model)
     calibration = load_data(paths().calibration, model.info.inputs, 16)
@@ -32,25 +37,35 @@ def demo_mixed(*layers: Layer, base: str = "w8a8") -> QuantizedModel:
     return apply_scheme(model, scheme, calibration.feeds())
 
 
-def answers(target: str, made: QuantizedModel, folder: Path) -> tuple[Placement, list[Array]]:
-    path = folder / "m.onnx"
-    path.write_bytes(made.data)
-    with working(get_target(target)) as worker:
-        opened = open_in(worker, path)
+@pytest.fixture
+def answers(worker_pool: Any, tmp_path: Path) -> Answers:
+    """Where a target's nodes run and what it answers; its worker is the one of the test before."""
+
+    def asked(target: str, made: QuantizedModel) -> tuple[Placement, list[Array]]:
+        path = tmp_path / "m.onnx"
+        path.write_bytes(made.data)
+        worker = worker_pool.lend(get_target(target), -1)
+        try:
+            opened = open_in(worker, path)
+            outputs = [run_in(worker, feed)[0] for feed in demo_feeds(8)]
+        finally:
+            worker.stop()
         found = summarize(
             opened.nodes, made.border, True, made.expandable, made.trace, made.kept, made.fence
         )
-        return found, [run_in(worker, feed)[0] for feed in demo_feeds(8)]
+        return found, outputs
+
+    return asked
 
 
 @htp
 @pytest.mark.parametrize("chip", ["sm8350", "sm8450", "sm8550", "sm7550"])
 def test_what_a_scheme_keeps_in_float32_runs_on_the_cpu_of_every_chip(
-    chip: str, tmp_path: Path
+    chip: str, answers: Answers
 ) -> None:
     pytest.importorskip("onnxruntime_qnn")
     made = demo_mixed(KEPT)
-    place, _ = answers(f"htp:{chip}", made, tmp_path)
+    place, _ = answers(f"htp:{chip}", made)
     assert tuple(sorted(node.node for node in place.kept)) == BLOCK
     assert {node.reason for node in place.kept} == {None}
     assert place.fallback == ()
@@ -61,29 +76,31 @@ def test_what_a_scheme_keeps_in_float32_runs_on_the_cpu_of_every_chip(
 @pytest.mark.parametrize(
     ("chip", "profile"), [("sm8450", "hexagon-v69"), ("sm8550", "hexagon-v73")]
 )
-def test_the_cpu_computes_it_in_float32_to_the_bit(chip: str, profile: str, tmp_path: Path) -> None:
+def test_the_cpu_computes_it_in_float32_to_the_bit(
+    chip: str, profile: str, answers: Answers
+) -> None:
     """The engine's float nodes are onnxruntime's, one by one; around them are the probed rules."""
     pytest.importorskip("onnxruntime_qnn")
     made = demo_mixed(KEPT)
-    _, found = answers(f"htp:{chip}", made, tmp_path)
-    _, wanted = answers(f"sim:{profile}", made, tmp_path)
+    _, found = answers(f"htp:{chip}", made)
+    _, wanted = answers(f"sim:{profile}", made)
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 @htp
 @pytest.mark.parametrize("chip", ["sm8350", "sm8450", "sm8550", "sm7550"])
-def test_layers_of_two_types_stay_on_the_npu(chip: str, tmp_path: Path) -> None:
+def test_layers_of_two_types_stay_on_the_npu(chip: str, answers: Answers) -> None:
     pytest.importorskip("onnxruntime_qnn")
-    place, _ = answers(f"htp:{chip}", demo_mixed(RAISED), tmp_path)
+    place, _ = answers(f"htp:{chip}", demo_mixed(RAISED))
     assert (place.npu, place.cpu, place.conversions, place.fallback) == (14, 0, 0, ())
 
 
 @htp
 @pytest.mark.parametrize("chip", ["sm8450", "sm8550"])
-def test_a_layer_in_float16_stays_on_an_npu_that_has_it(chip: str, tmp_path: Path) -> None:
+def test_a_layer_in_float16_stays_on_an_npu_that_has_it(chip: str, answers: Answers) -> None:
     pytest.importorskip("onnxruntime_qnn")
-    place, _ = answers(f"htp:{chip}", demo_mixed(HALF), tmp_path)
+    place, _ = answers(f"htp:{chip}", demo_mixed(HALF))
     assert (place.cpu, place.conversions, place.fallback) == (0, 0, ())
 
 
@@ -139,11 +156,11 @@ def test_a_graph_that_the_npu_cannot_run_is_no_answer_of_the_cpu(tmp_path: Path)
     ],
 )
 def test_the_engine_computes_onnxruntimes_bits(
-    layers: tuple[Layer, ...], base: str, tmp_path: Path
+    layers: tuple[Layer, ...], base: str, answers: Answers
 ) -> None:
     made = demo_mixed(*layers, base=base)
-    _, found = answers("sim:ort-mlas", made, tmp_path)
-    _, wanted = answers("ort:cpu", made, tmp_path)
+    _, found = answers("sim:ort-mlas", made)
+    _, wanted = answers("ort:cpu", made)
     for a, b in zip(found, wanted, strict=True):
         np.testing.assert_array_equal(a, b)
 
