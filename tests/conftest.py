@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,21 @@ sys.path.insert(0, str(SUPPORT))
 
 # Whose targets, where they are asked in the test's own process, need no fresh worker each.
 KEPT_WORKERS = (
+    "end_to_end/test_bad_input.py",
     "end_to_end/test_diagnosis.py",
+    "end_to_end/test_gate.py",
+    "end_to_end/test_import_target.py",
     "end_to_end/test_known_faults.py",
     "end_to_end/test_matrix_warnings.py",
     "end_to_end/test_planted_faults.py",
     "end_to_end/test_probe.py",
+    "end_to_end/test_silicon.py",
+    "end_to_end/test_silicon_table.py",
     "end_to_end/test_unknown_rules.py",
     "unit/diagnose",
+    "unit/gate",
     "unit/metrics",
+    "unit/test_regress.py",
 )
 # Tests among those that are about a worker's start.
 FRESH_WORKERS = ("test_targets_that_are_too_slow_get_another_hint",)
@@ -40,6 +48,16 @@ def _support_on_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Worker processes find the tests' faulty runtime, too."""
     known = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", str(SUPPORT) + (os.pathsep + known if known else ""))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _templates_compiled_once() -> Iterator[None]:
+    """A report's templates take a quarter of a second to compile, and are the same in all tests."""
+    from chipdrift.report import page
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(page, "_environment", cache(page._environment))
+        yield
 
 
 @pytest.fixture(scope="session")

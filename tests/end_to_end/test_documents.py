@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from documents import blocks, run_page
+from documents import blocks, run_page, run_page_here
 
 from chipdrift.numerics.profiles import get_profile
 
@@ -23,7 +23,7 @@ def test_the_readme(tmp_path: Path) -> None:
 @pytest.mark.htp
 def test_how_to_measure_ones_own_model(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_qnn")
-    run_page(ROOT / "docs" / "howto" / "own-model.md", tmp_path)
+    run_page_here(ROOT / "docs" / "howto" / "own-model.md", tmp_path)
     found = json.loads((tmp_path / "runs" / "mine" / "matrix.json").read_text())
     assert {cell["status"] for cell in found["cells"]} == {"ok", "unsupported"}
     assert (tmp_path / "runs" / "mine" / "report.html").exists()
@@ -33,7 +33,7 @@ def test_how_to_measure_ones_own_model(tmp_path: Path) -> None:
 @pytest.mark.htp
 def test_how_to_mix_layers_in_a_scheme(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime_qnn")
-    run_page(ROOT / "docs" / "howto" / "own-scheme.md", tmp_path)
+    run_page_here(ROOT / "docs" / "howto" / "own-scheme.md", tmp_path)
     found = json.loads((tmp_path / "runs" / "mixed" / "matrix.json").read_text())
     assert {cell["status"] for cell in found["cells"]} == {"ok"}
     mine = next(scheme for scheme in found["schemes"] if scheme["name"] == "mine")
@@ -56,7 +56,7 @@ def same_bits(folder: Path) -> list[tuple[str, ...]]:
 
 def test_how_to_write_a_profile(tmp_path: Path) -> None:
     page = ROOT / "docs" / "howto" / "own-profile.md"
-    printed = run_page(page, tmp_path)
+    printed = run_page_here(page, tmp_path)
     complaint = printed[-1].strip().removeprefix("Error: ")
     assert complaint in page.read_text(encoding="utf-8")
     said = " ".join(line for out in printed for line in out.split())
@@ -75,13 +75,14 @@ def test_how_to_write_a_profile(tmp_path: Path) -> None:
     assert "hypothesis" in (tmp_path / "runs" / "mine" / "report.html").read_text()
 
 
+@pytest.mark.system
 def test_how_to_probe_onnxruntime(tmp_path: Path) -> None:
     """The page as far as it needs no chip."""
     text = (ROOT / "docs" / "howto" / "probe.md").read_text(encoding="utf-8")
     page = tmp_path / "probe.md"
     page.write_text(text.split("## A chip")[0], encoding="utf-8")
     assert len(blocks(page)) == 3
-    printed = run_page(page, tmp_path)
+    printed = run_page_here(page, tmp_path)
     assert 'multiplier = "float32"' in printed[0]
     words = (tmp_path / "ort.md").read_text(encoding="utf-8")
     assert "# What ort:cpu does with numbers" in words
@@ -177,7 +178,7 @@ def test_every_how_to_has_blocks_that_are_run() -> None:
 
 def test_how_to_diagnose(tmp_path: Path) -> None:
     page = ROOT / "docs" / "howto" / "diagnose.md"
-    run_page(page, tmp_path)
+    run_page_here(page, tmp_path)
     why = json.loads((tmp_path / "why.json").read_text())
     worst = why["findings"][0]
     assert worst["nodes"] == ["stem/conv"]

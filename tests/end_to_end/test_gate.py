@@ -7,13 +7,14 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
 import pytest
-from documents import run_page
+from documents import run_page_here
+from page_shell import PageShell, page_shell
 
 import chipdrift
 from chipdrift.gate import read_policy, run_gate
@@ -176,7 +177,7 @@ def test_the_run_is_only_read(run: Path, policy: Callable[[str], Path], cli: Cli
 
 def test_how_to_gate(tmp_path: Path) -> None:
     page = ROOT / "docs" / "howto" / "gate.md"
-    printed = run_page(page, tmp_path)
+    printed = run_page_here(page, tmp_path)
     shown = page.read_text(encoding="utf-8")
     told = [block.split("```")[0].strip() for block in shown.split("```text\n")[1:]]
     assert len(told) == 3
@@ -207,7 +208,13 @@ def parsed(file: Path) -> dict[str, Any]:
     return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
 
 
-def act(inputs: dict[str, str], folder: Path) -> tuple[int, str]:
+@pytest.fixture
+def shell() -> Iterator[PageShell]:
+    with page_shell() as shell:
+        yield shell
+
+
+def act(shell: PageShell, inputs: dict[str, str], folder: Path) -> tuple[int, str]:
     """Run the Action's steps as GitHub does: exit code and what the summary shows."""
     action = parsed(ACTION)
     given = {name: str(held.get("default", "")) for name, held in action["inputs"].items()}
@@ -223,45 +230,44 @@ def act(inputs: dict[str, str], folder: Path) -> tuple[int, str]:
         }
         assert step["shell"] == "bash"
         assert "${{" not in step["run"], "an input in a script's text may be a command"
-        done = subprocess.run(
+        done = shell.run(
             ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]],
-            cwd=folder,
-            env={**os.environ, **env, "PATH": path, "GITHUB_STEP_SUMMARY": str(summary)},
-            capture_output=True,
-            text=True,
-            timeout=120,
+            folder,
+            {**os.environ, **env, "PATH": path, "GITHUB_STEP_SUMMARY": str(summary)},
         )
         code = code or done.returncode
     return code, summary.read_text()
 
 
-def test_the_action(run: Path, policy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_the_action(
+    run: Path, policy: Callable[[str], Path], shell: PageShell, tmp_path: Path
+) -> None:
     policy(GREEN)
     given = {"run": str(run), "policy": "policy.toml"}
-    code, summary = act(given, tmp_path)
+    code, summary = act(shell, given, tmp_path)
     assert code == 0
     assert summary.startswith("earlier\n### chipdrift gate: passed")
     assert {p.name for p in (tmp_path / "gate").iterdir()} == {"gate.md", "gate.sarif", "gate.xml"}
     policy(RED)
-    code, summary = act(given, tmp_path)
+    code, summary = act(shell, given, tmp_path)
     assert code == 1
     assert "### chipdrift gate: failed, 1 limit broken" in summary
     # What is misuse leaves no summary of an earlier run.
     policy("[default]\ndorp = 1\n")
-    assert act(given, tmp_path) == (2, "earlier\n")
+    assert act(shell, given, tmp_path) == (2, "earlier\n")
     evil = {"run": str(run), "policy": '$(touch evil)"; touch evil; "'}
-    assert act(evil, tmp_path)[0] == 2
+    assert act(shell, evil, tmp_path)[0] == 2
     assert not (tmp_path / "evil").exists()
 
 
 def test_the_action_with_a_baseline(
-    run: Path, policy: Callable[[str], Path], cli: Cli, tmp_path: Path
+    run: Path, policy: Callable[[str], Path], cli: Cli, shell: PageShell, tmp_path: Path
 ) -> None:
     since = policy(GREEN + "[since]\ndrop = 1\n")
     given = {"run": str(run), "policy": "policy.toml", "output": "a folder"}
-    assert act(given, tmp_path)[0] == 2
+    assert act(shell, given, tmp_path)[0] == 2
     assert cli("gate", run, "--policy", since, "--write-baseline", "a base.json")[0] == 0
-    code, summary = act({**given, "baseline": "a base.json"}, tmp_path)
+    code, summary = act(shell, {**given, "baseline": "a base.json"}, tmp_path)
     assert code == 0
     assert "Since the baseline" in summary
     assert (tmp_path / "a folder" / "gate.xml").exists()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import run_page
+from documents import run_page_here
 from phones import MANIFEST, phones_in, write_phones
 
 import chipdrift
@@ -372,7 +372,7 @@ def test_from_python(tmp_path: Path) -> None:
 
 def test_the_how_to(tmp_path: Path) -> None:
     page = Path(__file__).parents[2] / "docs" / "howto" / "import.md"
-    printed = run_page(page, tmp_path)
+    printed = run_page_here(page, tmp_path)
     table = page.read_text(encoding="utf-8").split("```text\n")[1].split("```")[0]
     shown = [line.split() for line in printed[1].splitlines()]
     for line in table.splitlines():

@@ -15,6 +15,7 @@ import onnx
 import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from plan_runs import command
 
 from chipdrift import cell_outputs, read_matrix, run_matrix
 from chipdrift.demo import DemoPaths
@@ -34,20 +35,19 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from chipdrift.demo import paths
 
     out = tmp_path_factory.mktemp("runs") / "demo"
-    command = demo_command(paths(), out)
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    words = [sys.executable, "-m", "chipdrift.cli.main", *demo_words(paths(), out)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document == json.loads((out / "matrix.json").read_text())
     return out
 
 
-def demo_command(demo: DemoPaths, out: Path, *more: str) -> list[str]:
+def demo_words(demo: DemoPaths, out: Path) -> list[str]:
     return [
-        *(sys.executable, "-m", "chipdrift.cli.main", "matrix", str(demo.model)),
+        *("matrix", str(demo.model)),
         *("--data", str(demo.data), "--calibration", str(demo.calibration), "--limit", "40"),
         *("--scheme", "fp32,fp16,w8a8,w8a16_pc", "--target", CHIPS, "-o", str(out), "--json"),
-        *more,
     ]
 
 
@@ -168,8 +168,8 @@ def test_sharing_gives_the_table_that_exhaustive_gives(
     measured: Path, demo: DemoPaths, tmp_path: Path
 ) -> None:
     out = tmp_path / "every"
-    command = demo_command(demo, out, "--exhaustive")
-    subprocess.run(command, check=True, capture_output=True)
+    code, _, told = command(*demo_words(demo, out), "--exhaustive")
+    assert code == 0, told
     own = ("seconds", "copied_from", "audited", "measured")
     tables = [
         [{k: v for k, v in cell.items() if k not in own} for cell in load(run)["cells"]]

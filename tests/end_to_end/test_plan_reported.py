@@ -5,36 +5,27 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from plan_runs import plan
 
 if TYPE_CHECKING:
     from conftest import Cli
 
 
 @pytest.fixture(scope="module")
-def planned(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo for the host and for an engine, by the real command; no vendor's library."""
-    from chipdrift.demo import paths
-
-    demo, out = paths(), tmp_path_factory.mktemp("plans") / "plan"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "chipdrift.cli.main", "plan", str(demo.model)),
-            *("--data", str(demo.data), "--calibration", str(demo.calibration), "--limit", "40"),
-            *("--chips", "ort:cpu,sim:hexagon-v73", "--budget", "top1 drop <= 20%"),
-            *("--scheme", "w8a8_pc,w8a16_pc", "-o", str(out)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+def planned(tmp_path_factory: pytest.TempPathFactory, worker_pool: Any) -> Path:
+    """The demo for the host and for an engine, by the command line; no vendor's library."""
+    out = tmp_path_factory.mktemp("plans") / "plan"
+    with worker_pool.lending():
+        code, _, told = plan(
+            *(out, "--chips", "ort:cpu,sim:hexagon-v73", "--budget", "top1 drop <= 20%"),
+            *("--scheme", "w8a8_pc,w8a16_pc", "--limit", "40"),
+        )
+    assert code == 0, told
     return out
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from documents import run_page
+from documents import run_page_here
 from statsmodels.stats.proportion import proportion_confint
 
 from chipdrift import cell_outputs, read_matrix
@@ -172,7 +172,7 @@ def test_the_how_to(tmp_path: Path) -> None:
     """What the page shows is what its commands print."""
     pytest.importorskip("onnxruntime_qnn")
     page = ROOT / "docs" / "howto" / "silicon.md"
-    printed = run_page(page, tmp_path)
+    printed = run_page_here(page, tmp_path)
     shown = [
         part.split("```")[0] for part in page.read_text(encoding="utf-8").split("```text\n")[1:]
     ]

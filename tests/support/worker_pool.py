@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,7 +33,8 @@ class KeptWorker(WorkerProcess):
 
     def open(self, slot: str, path: str, options: Mapping[str, str], fresh: bool) -> None:
         self._owed += 1
-        super().open(slot, path, options, fresh)
+        # It was started in another test's folder.
+        super().open(slot, str(Path(path).absolute()), options, fresh)
 
     def run(self, slot: str, sample: str, feed: Mapping[str, Any], digest: bool) -> None:
         self._owed += 1
