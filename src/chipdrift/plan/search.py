@@ -100,24 +100,31 @@ class GroupSearch:
         self._score([s for s in self.runs if s.name in _BASES or not self._is_dear(s)])
 
     def _dear(self) -> None:
-        """The schemes whose judge takes minutes, where the others are not enough."""
-        self._score(self._hopeful([s for s in self.runs if s.name not in self.scores]))
+        """The schemes whose judge takes minutes, where the others are not enough.
+
+        In the order of cost, and among equals the nearer to the float model first: what costs as
+        much as one that holds is not asked.
+        """
+        noise = self._hopeful([s for s in self.runs if s.name not in self.scores])
+        for name in sorted(noise, key=lambda n: (self._cost(n), -noise[n])):
+            if self.whole or self._cost(name) < self._cheapest():
+                self._score([self.desk.entries[name].scheme])
 
     def _is_dear(self, scheme: Scheme) -> bool:
         """Whether its judge is not the engine: that takes minutes, not seconds."""
         return self.side.judge_of(scheme).name != self.side.ranker.name
 
-    def _hopeful(self, schemes: Sequence[Scheme]) -> list[Scheme]:
-        """Without those that a few samples rule out, which keep these figures."""
+    def _hopeful(self, schemes: Sequence[Scheme]) -> dict[str, float]:
+        """Their SQNR on a few samples, but for those that these rule out, which keep the figures."""
         few = few_of(self.desk.judge.request.samples)
-        left = []
+        left: dict[str, float] = {}
         for scheme, figures in zip(
             schemes, self.desk.glance(schemes, self.side.target, few), strict=True
         ):
             if self.desk.hopeless(figures):
                 self.scores[scheme.name] = figures
             else:
-                left.append(scheme)
+                left[scheme.name] = figures.sqnr_db or 0.0
         return left
 
     def _score(self, schemes: Sequence[Scheme]) -> None:

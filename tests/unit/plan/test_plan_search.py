@@ -15,7 +15,7 @@ from chipdrift.data import Samples
 from chipdrift.errors import ModelError
 from chipdrift.plan import run_plan
 from chipdrift.plan.budget import parse_budget
-from chipdrift.plan.desk import Desk
+from chipdrift.plan.desk import Desk, Entry
 from chipdrift.plan.judge import Figures
 from chipdrift.plan.search import FEW, GroupSearch, few_of, held_of
 from chipdrift.records import Interval, MetricResult, TensorSpec
@@ -65,6 +65,53 @@ def test_a_margin_asks_for_more_than_the_budget() -> None:
     assert desk.holds(figures)
     assert desk.holds(figures, 0.005)
     assert not desk.holds(figures, 0.006)
+
+
+def dear(whole: bool, margin: float) -> list[str]:
+    """Which schemes are asked on all samples; by name (drop on all, SQNR, cost)."""
+    planted = {
+        "w8a16": (0.0, 30.0, 2.0),
+        "w8a16_pc": (0.015, 40.0, 2.0),
+        "w4a16_pc": (0.0, 20.0, 1.5),
+        "fp16": (0.0, 60.0, 4.0),
+    }
+    budget, metric = parse_budget("top1 drop <= 2%", "top1")
+    asked: list[str] = []
+
+    def figures(name: str) -> Figures:
+        drop, noise, _ = planted[name]
+        drop = 0.5 if name == "w4a16_pc" else drop
+        value = MetricResult(name="top1", value=0.95 - drop)
+        return Figures(metric=value, loss=Interval(value=drop), sqnr_db=noise)
+
+    def measure(pairs: Any, indices: Any = None, judged: bool = False) -> list[Figures]:
+        names = [scheme.name for scheme, _ in pairs]
+        if indices is None:
+            asked.extend(names)
+        return [figures(name) for name in names]
+
+    judge = SimpleNamespace(
+        metric=metric, measure=measure, request=SimpleNamespace(samples=samples([1.0, 2.0]))
+    )
+
+    def price(scheme: Any, side: Any) -> Any:
+        return SimpleNamespace(value=planted[scheme.name][2])
+
+    desk = Desk(cast(Any, judge), cast(Any, None), budget, price, lambda _: None)
+    side = SimpleNamespace(judge_of=lambda scheme: "chip", target="chip")
+    schemes = [get_scheme(name) for name in planted]
+    group = GroupSearch(desk, cast(Any, side), schemes, margin=margin, whole=whole)
+    for scheme in schemes:
+        desk.add(Entry(scheme, "scheme", scheme.name))
+    group._dear()
+    assert "w4a16_pc" in group.scores  # ruled out by the few, whose figures it keeps
+    return asked
+
+
+def test_dear_schemes_are_asked_in_the_order_of_cost_until_one_holds() -> None:
+    assert dear(whole=False, margin=0.0) == ["w8a16_pc"]
+    assert dear(whole=False, margin=0.01) == ["w8a16_pc", "w8a16"]
+    assert dear(whole=True, margin=0.0) == ["w8a16_pc", "w8a16", "fp16"]
 
 
 def test_a_float_model_that_answers_nan_is_refused(tmp_path: Path) -> None:
