@@ -54,8 +54,8 @@ class MixedSearch:
     ``few`` are the samples that rank the layers; whole sets are judged on all, and must hold the
     budget by ``margin``. Where the engine is not near enough to judge, it leads the search and the
     target is asked about what it finds: ``offset`` is how much worse than on the engine the last of
-    these was on the target, in the metric's unit. What costs ``ceiling`` or more is not tried: there
-    is one that holds for as much. ``trail`` holds every candidate with its figures.
+    these was on the target, in the metric's unit. What costs ``ceiling`` or more is not tried: one
+    that holds is there for as much. ``trail`` holds every candidate with its figures.
     """
 
     desk: Desk

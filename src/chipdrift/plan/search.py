@@ -115,7 +115,7 @@ class GroupSearch:
         return self.side.judge_of(scheme).name != self.side.ranker.name
 
     def _hopeful(self, schemes: Sequence[Scheme]) -> dict[str, float]:
-        """Their SQNR on a few samples, but for those that these rule out, which keep the figures."""
+        """Their SQNR on a few samples, but for those that these rule out, which keep them."""
         few = few_of(self.desk.judge.request.samples)
         left: dict[str, float] = {}
         for scheme, figures in zip(
