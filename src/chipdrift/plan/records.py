@@ -87,8 +87,9 @@ class Score(Record):
 
     ``target`` is what answered (the engine with a profile, or the chip's own target) and
     ``evidence`` what that rests on. ``loss`` is how much worse than the baseline, in the metric's
-    unit, positive is worse. ``frontier``: none tried is both cheaper and at least as accurate.
-    ``error`` says why it has no figures.
+    unit, positive is worse. ``sqnr_db`` is over all elements of all samples at once; the metric
+    ``sqnr``, where it is the budget's, is the mean of the samples' own. ``frontier``: none tried is
+    both cheaper and at least as accurate. ``error`` says why it has no figures.
     """
 
     chip: str
