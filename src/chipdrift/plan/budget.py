@@ -15,7 +15,7 @@ _FORM = re.compile(
 )
 _EXAMPLES = '"top1 drop <= 1%", "spearman drop <= 0.01", "agreement >= 98%" or "drop <= 1%"'
 # Decimal limits and shares of samples are not exact in binary: 1 - 0.94 is over 0.06.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 def parse_budget(text: str, default: str) -> tuple[Budget, Metric]:
@@ -62,7 +62,7 @@ def default_metric(labels: bool) -> str:
 
 def within(budget: Budget, metric: Metric, result: MetricResult, loss: Interval) -> bool:
     """Whether the figure itself holds the budget."""
-    return _excess(budget, metric, result.value, loss.value) <= _ROUNDING
+    return _excess(budget, metric, result.value, loss.value) <= ROUNDING
 
 
 def standing(budget: Budget, metric: Metric, result: MetricResult, loss: Interval) -> Standing:
@@ -78,7 +78,7 @@ def standing(budget: Budget, metric: Metric, result: MetricResult, loss: Interva
         worst_loss = loss.value
         if worst_value is None:
             return "within"
-    held = _excess(budget, metric, worst_value, worst_loss) <= _ROUNDING
+    held = _excess(budget, metric, worst_value, worst_loss) <= ROUNDING
     return "confirmed" if held else "within"
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from chipdrift.plan.budget import excess, within
+from chipdrift.metrics import evaluate
+from chipdrift.plan.budget import ROUNDING, excess, within
 from chipdrift.plan.judge import Figures, Judge
 from chipdrift.plan.recipes import Recipes
 from chipdrift.plan.records import Budget, Cost, How, Sensitivity, Tried
 from chipdrift.plan.sides import Side
+from chipdrift.records import Interval
 from chipdrift.schemes import Scheme
 from chipdrift.targets import Target
 
@@ -51,7 +53,7 @@ class Desk:
         if figures.metric is None or figures.loss is None:
             return False
         if margin > 0:
-            return self.excess(figures) <= -margin
+            return self.excess(figures) <= ROUNDING - margin
         return within(self.budget, self.judge.metric, figures.metric, figures.loss)
 
     def hopeless(self, figures: Figures) -> bool:
@@ -67,6 +69,14 @@ class Desk:
             metric.model_copy(update={"value": metric.value if top is None else top}),
             figures.loss.model_copy(update={"value": best}),
         )
+
+    def room(self) -> float:
+        """How far within the budget the float model itself is on the choosing samples, at least 0.
+
+        More than that no variant can be asked for.
+        """
+        base = evaluate(self.judge.metric, self.judge.baseline(self.judge.every))
+        return max(0.0, -self.excess(Figures(metric=base, loss=Interval(value=0.0))))
 
     def excess(self, figures: Figures) -> float:
         """How far it is beyond the budget; infinite where it has no figure."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from chipdrift.counts import counted
 from chipdrift.graph.units import Edge, Unit, find_units
+from chipdrift.plan.budget import ROUNDING
 from chipdrift.plan.desk import Desk, Entry
 from chipdrift.plan.judge import Figures
 from chipdrift.plan.recipes import Raise
@@ -27,8 +28,6 @@ _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _MOST_DROPPED = 12
 # Sets of one type of a base that a target is asked about which the engine leads to.
 _ASKED = 4
-# What is no less in decimal may be less in binary.
-_ROUNDING = 1e-9
 _WORDS = {
     "uint16": "in 16-bit activations",
     "float16": "in float16",
@@ -220,7 +219,7 @@ class MixedSearch:
     def _holds(self, handles: Sequence[Handle]) -> bool:
         """Whether a set holds the budget, by who judges it or by the engine that leads there."""
         if self._judge(handles).name != self.side.ranker.name:
-            return self._excess(handles) + self.offset <= _ROUNDING - self.margin
+            return self._excess(handles) + self.offset <= ROUNDING - self.margin
         return self.desk.holds(self._asked(handles), self.margin)
 
     def _holds_there(self, handles: Sequence[Handle]) -> bool:

@@ -321,7 +321,8 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
 def _go_on(found: Found, missed: Sequence[Side], confirmed: Mapping[str, Confirmed]) -> bool:
     """Search on for groups with a chip that missed, by a margin; whether there was any such.
 
-    The margin is what the candidate lost between the choosing and the confirming samples.
+    The margin is what the candidate lost between the choosing and the confirming samples, as far as
+    the float model itself is within the budget by it.
     """
     margins: dict[str, float] = {}
     for side in missed:
@@ -334,7 +335,8 @@ def _go_on(found: Found, missed: Sequence[Side], confirmed: Mapping[str, Confirm
     for name, margin in margins.items():
         group = found.groups[name]
         found.desk.tell(f"{group.side.chip.name}: the choice misses; searching on")
-        group.thorough, group.margin = True, max(group.margin, margin)
+        group.thorough = True
+        group.margin = max(group.margin, min(margin, found.desk.room()))
         group.run_on()
     return bool(margins)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 from hypothesis import given as given_by
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from chipdrift.metrics import Outputs
 from chipdrift.plan.budget import parse_budget
 from chipdrift.plan.confirm import LOOKS
 from chipdrift.plan.desk import Desk
@@ -30,7 +32,8 @@ def found_for(chips: dict[str, Planted]) -> Found:
     def price(scheme: Any, side: Any) -> Any:
         return SimpleNamespace(value=chips[side.chip.name][scheme.name][2])
 
-    judge = SimpleNamespace(metric=TOP1)
+    right = Outputs(arrays={"y": np.eye(2)}, primary="y", labels=np.arange(2), extras={})
+    judge = SimpleNamespace(metric=TOP1, every=(0, 1), baseline=lambda _: right)
     desk = Desk(cast(Any, judge), cast(Any, None), BUDGET, price, lambda _: None)
     groups, sides = {}, []
     for chip, planted in chips.items():
@@ -221,6 +224,16 @@ def test_what_was_missed_there_is_not_what_a_chip_would_have_alone() -> None:
     done, found, _ = confirmed(chips, {("x", "a"): 0.05, ("y", "a"): 0.0}, None)
     assert given(done) == {"a": ("y", "within")}
     assert found.alone == {"a": "y"}
+
+
+def test_no_more_is_asked_of_a_variant_than_of_the_float_model() -> None:
+    """It lost four points from choosing to confirming; no less than no drop can be asked for."""
+    chips: dict[str, Planted] = {"a": {"x": (0.01, 20.0, 1.0)}}
+    _, found, _ = confirmed(chips, {("x", "a"): 0.05}, None)
+    assert found.desk.room() == pytest.approx(0.01)
+    assert found.groups["a"].margin == pytest.approx(0.01)
+    _, found, _ = confirmed(chips, {("x", "a"): 0.014}, None)
+    assert found.groups["a"].margin == pytest.approx(0.004)
 
 
 def test_what_is_no_nearer_than_what_missed_is_not_asked_about() -> None:
