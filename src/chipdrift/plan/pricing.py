@@ -46,7 +46,7 @@ class Pricer:
     def saw(self, scheme: Scheme, side: Side, figures: Figures) -> None:
         """Take in where the nodes ran on the chip's own target, and how long a phone took."""
         placement, phone = figures.placement, figures.phone
-        if placement is not None:
+        if placement is not None and not side.engine:
             nodes = {name for place in placement.fallback for name in place.source}
             self.left[(scheme.name, side.chip.name)] = frozenset(nodes)
         key = (scheme.name, side.chip.name)

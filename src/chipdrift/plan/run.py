@@ -10,6 +10,7 @@ from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
+from chipdrift.counts import counted
 from chipdrift.errors import RunError
 from chipdrift.matrix import run_matrix
 from chipdrift.matrix.assemble import host
@@ -26,7 +27,7 @@ from chipdrift.plan.options import try_options, tuned_side
 from chipdrift.plan.pricing import Pricer
 from chipdrift.plan.recipes import Recipes
 from chipdrift.plan.records import Objective, Plan
-from chipdrift.plan.search import GroupSearch, few_of, held_of
+from chipdrift.plan.search import GroupSearch, eight_bits, few_of, held_of
 from chipdrift.plan.sides import Side, judged_by_target
 from chipdrift.plan.told import Found, tell_plan
 from chipdrift.schemes import Scheme
@@ -97,9 +98,9 @@ def run_plan(
         _search(folder, asked, objective, jobs, timeout, progress, tell) as (desk, pricer),
         Judge(folder / "confirm", asked.confirming, jobs, timeout, progress) as judge,
     ):
-        sides, runs = _audit(desk, pricer, asked)
+        sides, runs, refused = _audit(desk, pricer, asked)
         groups = _groups(desk, sides, runs, thorough, calibrate)
-        found = Found(asked, tuple(sides), desk, pricer, groups)
+        found = Found(asked, tuple(sides), desk, pricer, groups, refused=tuple(refused))
         for group in groups.values():
             group.run()
         confirmed = _confirmed(found, judge, max_variants)
@@ -181,11 +182,15 @@ def _search(
 
 def _audit(
     desk: Desk, pricer: Pricer, asked: Asked
-) -> tuple[list[Side], dict[str, tuple[Scheme, ...]]]:
-    """Each chip's own target on a few samples: what runs, where, and whether the engine is near."""
+) -> tuple[list[Side], dict[str, tuple[Scheme, ...]], list[str]]:
+    """Each chip's own target on a few samples: what runs, where, and whether the engine is near.
+
+    The sentences say what does not run, and why.
+    """
     few = few_of(asked.choosing.samples)[:_AUDIT]
     schemes = asked.choosing.schemes
-    desk.tell(f"trying {len(schemes)} schemes on {len(asked.sides)} chips, {len(few)} samples each")
+    said = [counted(len(schemes), "scheme"), counted(len(asked.sides), "chip")]
+    desk.tell(f"trying {' on '.join(said)}, {len(few)} samples each")
     pairs = [(scheme, side.target) for side in asked.sides for scheme in schemes]
     answered = dict(
         zip(
@@ -194,15 +199,19 @@ def _audit(
             strict=True,
         )
     )
-    sides, runs = [], {}
+    sides, runs, refused = [], {}, []
     for side in asked.sides:
         ran = [s for s in schemes if answered[side.chip.name, s.name].error is None]
+        for scheme in schemes:
+            error = answered[side.chip.name, scheme.name].error
+            if error is not None:
+                refused.append(f"{scheme.name} does not run on {side.target.name}: {error}")
         for scheme in ran:
             pricer.saw(scheme, side, answered[side.chip.name, scheme.name])
         runs[side.chip.name] = tuple(ran)
         near = _near(desk, side, [s for s in ran if s.kind == "qdq"], few)
         sides.append(_apart(desk, near, ran, few))
-    return _tuned(desk, asked, sides, runs), runs
+    return _tuned(desk, asked, sides, runs), runs, refused
 
 
 def _apart(desk: Desk, side: Side, schemes: Sequence[Scheme], few: Sequence[int]) -> Side:
@@ -224,11 +233,10 @@ def _tuned(
     desk.tell("trying the runtimes' options")
     samples = asked.choosing.samples
     few, hold = few_of(samples), held_of(samples)
-    tried = ("w8a8_pc", "w8a8")
     given: dict[str, dict[str, str]] = {}
     for side in sides:
         if side.chip.group not in given:
-            schemes = [s for s in runs[side.chip.name] if s.name in tried][-1:]
+            schemes = [s for s in runs[side.chip.name] if eight_bits(s)][-1:]
             given[side.chip.group] = try_options(desk, side, schemes, few[:_AUDIT], few, hold)
     return [tuned_side(side, given[side.chip.group]) for side in sides]
 
@@ -300,10 +308,9 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
         first = _chosen(found, found.sides, None) if allowed is None else {}
         queues = {}
         for side in found.sides:
+            # One at a time: where it misses, what comes next may not have been looked for yet.
             queue = found.queue(side, allowed, first.get(side.chip.name))
-            # Where the search ended early, what comes next may not have been looked for yet.
-            early = not found.group(side).thorough
-            queues[side.chip.name] = queue[:1] if early else queue
+            queues[side.chip.name] = queue[:1]
         asked = sum(len(one) for one in found.seen.values())
         found.desk.tell("confirming on data that was not used to choose")
         confirmed = confirm(judge, found.desk.budget, found.sides, queues, found.seen, allowed)

@@ -16,8 +16,6 @@ from chipdrift.schemes import Scheme
 
 # Samples that rank layers: an SQNR settles with far fewer than an accuracy needs.
 FEW = 48
-_BASES = ("w8a8_pc", "w8a8")
-_WIDE = ("w8a16_pc", "w8a16")
 
 Calibrate = Callable[[Desk, Side, Scheme], Entry | None]
 
@@ -51,10 +49,11 @@ class GroupSearch:
         if self._enough():
             return
         self._dear()
-        base = self._best(_BASES)
+        base = self._best([s.name for s in self.runs if eight_bits(s)])
         if base is None:
             return
-        if self.calibrate is not None:
+        # What is calibrated already, or has tables of its own, is raised as it is.
+        if self.calibrate is not None and not base.adjusted and not base.layer:
             self.desk.tell(f"{self._who}: calibrating {base.name} on {self.side.ranker.name}")
             entry = self.calibrate(self.desk, self.side, base)
             if entry is not None:
@@ -66,7 +65,7 @@ class GroupSearch:
         kinds = ["float16"] if self.side.chip.fp16 else []
         for to in ("uint16", *kinds, "float32"):
             self._climb(base, to)
-        wide = self._best(_WIDE)
+        wide = self._best([s.name for s in self.runs if s.kind == "qdq" and not eight_bits(s)])
         if wide is not None and self._cost(wide.name) < self._cheapest():
             for to in (*kinds, "float32"):
                 self._climb(wide, to)
@@ -97,7 +96,7 @@ class GroupSearch:
             words = (scheme.description or scheme.name).rstrip(".")
             how: How = "float" if scheme.kind == "float16" else "scheme"
             self.desk.add(Entry(scheme, how, words))
-        self._score([s for s in self.runs if s.name in _BASES or not self._is_dear(s)])
+        self._score([s for s in self.runs if eight_bits(s) or not self._is_dear(s)])
 
     def _dear(self) -> None:
         """The schemes whose judge takes minutes, where the others are not enough.
@@ -137,7 +136,7 @@ class GroupSearch:
         if self.thorough:
             return False
         held = [self._cost(name) for name, f in self.scores.items() if self.desk.holds(f)]
-        plain = [self._cost(name) for name in _BASES if name in self.scores]
+        plain = [self._cost(s.name) for s in self.runs if eight_bits(s) and s.name in self.scores]
         return bool(held and plain) and min(held) <= min(plain)
 
     def _best(self, names: Sequence[str]) -> Scheme | None:
@@ -160,6 +159,11 @@ class GroupSearch:
 
     def _cost(self, name: str) -> float:
         return self.desk.cost(self.desk.entries[name].scheme, self.side)
+
+
+def eight_bits(scheme: Scheme) -> bool:
+    """Whether it quantizes activations to 8 bits: what is cheapest, and is raised from."""
+    return scheme.kind == "qdq" and scheme.activations == "uint8"
 
 
 def few_of(samples: Samples) -> tuple[int, ...]:

@@ -31,6 +31,11 @@ class Side:
     silicon: Chip | None
     far: frozenset[str] = frozenset()
 
+    @property
+    def engine(self) -> bool:
+        """Whether the chip is our engine: what that leaves to onnxruntime left no NPU."""
+        return self.chip.evidence in ("prediction", "hypothesis")
+
     def judge_of(self, scheme: Scheme) -> Target:
         """Who judges a scheme in the search; no engine stands for a chip's own float arithmetic."""
         if scheme.kind != "qdq":

@@ -19,8 +19,6 @@ from chipdrift.plan.wording import cap_words, plan_words, why
 from chipdrift.records import Host, MetricInfo, MetricResult
 from chipdrift.schemes import Scheme
 
-# Where no candidate holds the budget, so many of the nearest are asked to confirm.
-_NEAREST = 2
 # What is no nearer to the float model than this may miss for the same reason.
 _STEP_DB = 1.0
 
@@ -30,7 +28,7 @@ class Found:
     """All that the search knows when it ends.
 
     ``alone`` is each chip's choice without a cap; ``seen`` has what the confirming samples were
-    asked about for each chip, in that order, and their figures.
+    asked about for each chip, in that order, and their figures; ``refused`` says what does not run.
     """
 
     asked: Asked
@@ -40,6 +38,7 @@ class Found:
     groups: Mapping[str, GroupSearch]
     alone: Mapping[str, str | None] = field(default_factory=dict)
     seen: dict[str, list[tuple[Scheme, Figures]]] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
     baseline: MetricResult | None = None
     metric: MetricInfo | None = None
 
@@ -63,17 +62,30 @@ class Found:
         """What may serve the chip, and what it costs there.
 
         It holds the budget on the choosing samples, and the confirming ones have not spoken against
-        it: neither it nor one that was nearer to the float model, or as near, missed there. A chip
-        without a look left has what they were asked about alone.
+        it: it did not miss there, and where others did it is nearer to the float model than they
+        are, or so far within the budget that losing as much would leave it there. A chip without a
+        look left has what they were asked about alone.
         """
         near, missed, seen = self.nearness(side), self.missed(side), self._names(side)
         least = max((near[name] + _STEP_DB for name in missed), default=float("-inf"))
+        scores, lost = self.group(side).scores, self._lost(side)
         return {
             name: self._cost(name, side)
             for name in self._held(side)
             if name not in missed
-            and (name in seen or (near[name] > least and not self.spent(side)))
+            and (name in seen or not self.spent(side))
+            and (name in seen or near[name] > least or self.desk.holds(scores[name], lost))
         }
+
+    def _lost(self, side: Side) -> float:
+        """The most that one lost from the choosing to the confirming samples and so missed."""
+        scores, missed = self.group(side).scores, self.missed(side)
+        lost = [
+            self.desk.excess(figures) - self.desk.excess(scores[scheme.name])
+            for scheme, figures in self._seen(side)
+            if scheme.name in missed
+        ]
+        return max(lost, default=0.0)
 
     def distances(self, side: Side) -> dict[str, float]:
         """What has figures, and how far each is beyond the budget.
@@ -94,23 +106,18 @@ class Found:
     ) -> list[Scheme]:
         """The chip's candidates in the order in which they are to be confirmed.
 
-        Behind ``first``, or the cheapest, come dearer ones, each nearer to the float model than the
-        one before: what is no nearer would miss for the same reason. Where none holds, the nearest.
-        Only those that are ``allowed``, where that is given.
+        ``first`` comes first, then the cheaper; at one cost the nearer to the float model. Where
+        none may serve, the nearest to the budget. Only those that are ``allowed``, where that is
+        given.
         """
         held = {n: c for n, c in self.costs(side).items() if allowed is None or n in allowed}
         if not held:
             away = {n: d for n, d in self.distances(side).items() if not allowed or n in allowed}
             ranked = sorted(away, key=lambda n: (away[n], self._cost(n, side)))
-            return [self.desk.entries[name].scheme for name in ranked[:_NEAREST]]
-        queue: list[Scheme] = []
-        nearest = float("-inf")
+            return [self.desk.entries[name].scheme for name in ranked]
         near = self.nearness(side)
-        for name in sorted(held, key=lambda n: (n != first, held[n], -near[n], n)):
-            if not queue or near[name] > nearest + _STEP_DB:
-                queue.append(self.desk.entries[name].scheme)
-                nearest = near[name]
-        return queue
+        ranked = sorted(held, key=lambda n: (n != first, held[n], -near[n], n))
+        return [self.desk.entries[name].scheme for name in ranked]
 
     def singles(self) -> list[Scheme]:
         """The simple schemes that hold the budget on every chip, cheapest first.
@@ -156,7 +163,8 @@ def tell_plan(
     """The plan's record."""
     asked, judge = found.asked, found.desk.judge
     assert found.metric is not None
-    choices = tuple(_choice(found, side, confirmed[side.chip.name]) for side in found.sides)
+    capped = max_variants is not None
+    choices = tuple(_choice(found, s, confirmed[s.chip.name], capped) for s in found.sides)
     variants = _variants(found, choices, files, judge.request.baseline)
     saved = _saved(found, choices, single)
     plan = Plan(
@@ -182,14 +190,15 @@ def tell_plan(
         max_variants=max_variants,
         single=single.name if single is not None else None,
         saved=saved,
-        warnings=asked.warnings,
+        warnings=(*asked.warnings, *found.refused),
         seconds=seconds,
         host=host,
     )
-    return plan.model_copy(update={"cap_words": cap_words(plan), "words": plan_words(plan)})
+    plan = plan.model_copy(update={"cap_words": cap_words(plan)})
+    return plan.model_copy(update={"words": plan_words(plan)})
 
 
-def _choice(found: Found, side: Side, done: Confirmed) -> Choice:
+def _choice(found: Found, side: Side, done: Confirmed, capped: bool) -> Choice:
     scheme, figures = done.scheme, done.figures
     name = found.alone.get(side.chip.name)
     alone = found.desk.entries[name].scheme if name is not None else None
@@ -197,7 +206,7 @@ def _choice(found: Found, side: Side, done: Confirmed) -> Choice:
         chip=side.chip.name,
         variant=scheme.name if scheme is not None else None,
         standing=done.standing,
-        why=why(found.desk.budget, side.chip, found.desk.entries, done),
+        why=why(found.desk.budget, side.chip, found.desk.entries, done, capped),
         cost=_price(found, scheme, side),
         metric=figures.metric,
         loss=figures.loss,
@@ -205,7 +214,7 @@ def _choice(found: Found, side: Side, done: Confirmed) -> Choice:
         samples=figures.samples,
         looks=done.looks,
         evidence=side.chip.evidence,
-        fallback=figures.fallback,
+        fallback=0 if side.engine else figures.fallback,
         options=dict(side.target.options),
         alone=alone.name if alone is not None else None,
         alone_cost=_price(found, alone, side),
@@ -220,8 +229,10 @@ def _candidates(found: Found) -> Sequence[Candidate]:
     judged = {name for group in found.groups.values() for name in group.scores}
     made = []
     for name, entry in found.desk.entries.items():
+        if name not in judged:  # only its cost was asked for, or it was only ranked
+            continue
         variant = found.desk.judge.variant(entry.scheme)
-        if name not in judged or variant.sha256 is None:
+        if variant.sha256 is None:
             continue
         borders = variant.mixed.borders if variant.mixed is not None else ()
         made.append(

@@ -57,15 +57,26 @@ def cost_words(cost: Cost | None) -> str:
     return f"{cost.value:.2f} x w8a8"
 
 
-def why(budget: Budget, chip: PlanChip, entries: Mapping[str, Entry], done: Confirmed) -> str:
-    """Why a chip gets what it gets, in a sentence or two."""
+def why(
+    budget: Budget,
+    chip: PlanChip,
+    entries: Mapping[str, Entry],
+    done: Confirmed,
+    capped: bool = False,
+) -> str:
+    """Why a chip gets what it gets, in a sentence or two; ``capped``: of few variants."""
     if done.scheme is None:
         return f"No candidate runs on {chip.target}: {done.figures.error}."
     entry = entries[done.scheme.name]
+    cheapest = "the cheapest that held on the choosing samples and holds on these"
+    if capped:
+        cheapest = "of the variants that the cap leaves, the cheapest that holds the budget"
+    elif done.looks > 1:
+        cheapest = "the first by its cost that holds on the choosing samples and on these"
     said = {
-        "confirmed": "the cheapest that holds the budget, and the interval's end holds it too",
-        "within": "the cheapest that holds the budget; the interval reaches beyond it, so more "
-        "samples are needed to show it",
+        "confirmed": f"{cheapest}, and the interval's end holds the budget, too",
+        "within": f"{cheapest}; the interval reaches beyond the budget, so more samples are needed "
+        "to show it",
         "missed": f"none of {counted(done.looks, 'candidate')} that the confirming samples were "
         "asked about holds the budget; this one comes nearest",
         "none": "",
@@ -102,7 +113,13 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
                 f"Against {plan.single}, the best single scheme for all chips, the mean cost falls "
                 f"by {100 * plan.saved:.0f} %{_basis(plan.choices)}."
             )
-        elif plan.saved > -0.0005:
+        elif plan.saved <= -0.0005:
+            said.append(
+                f"{plan.single} for all chips holds the budget on these samples, too, at "
+                f"{-100 * plan.saved:.0f} % less{_basis(plan.choices)}: it was not asked about "
+                "before the looks were used up."
+            )
+        elif plan.cap_words is None:
             said.append(
                 f"{plan.single} holds the budget on every chip at the least cost that was found: "
                 "one scheme for all is as good."
@@ -140,8 +157,9 @@ def cap_words(plan: Plan) -> str | None:
     mean = sum(share for share, _ in dearer) / len(dearer)
     worst, chip = max(lost)
     return (
-        f"At most {counted(plan.max_variants, 'variant')} ({count} used): the cap costs "
-        f"{100 * mean:.0f} % on average and {100 * worst:.0f} % on {chip}, the most."
+        f"At most {counted(plan.max_variants, 'variant')} ({count} used): against the cheapest "
+        f"that held on the choosing samples the cap costs {100 * mean:.0f} % on average and "
+        f"{100 * worst:.0f} % on {chip}, the most."
     )
 
 

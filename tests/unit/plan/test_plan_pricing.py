@@ -55,7 +55,9 @@ def pricer(made: Made, objective: Any = "latency") -> Pricer:
 def side(evidence: str = "device", name: str = "sm8550") -> Side:
     chip = SimpleNamespace(name=name, evidence=evidence)
     target = SimpleNamespace(name="adb:1")
-    return cast(Any, SimpleNamespace(chip=chip, target=target, silicon=get_chip("sm8550")))
+    engine = evidence in ("prediction", "hypothesis")
+    found = SimpleNamespace(chip=chip, target=target, silicon=get_chip("sm8550"), engine=engine)
+    return cast(Any, found)
 
 
 def timed(seconds: float | None) -> Figures:
@@ -112,6 +114,10 @@ def test_a_node_that_left_the_npu_costs_what_it_does_there(made: Made) -> None:
     placement = Placement(npu=3, cpu=1, fallback=(gone,))
     own.saw(SCHEMES["w8a8"], where, Figures(placement=placement))
     assert price(own, "w8a8", where).value > before
+    # What our engine leaves to onnxruntime left no NPU.
+    own, where = pricer(made), side("prediction")
+    own.saw(SCHEMES["w8a8"], where, Figures(placement=placement))
+    assert price(own, "w8a8", where).value == before
     assert price(own, "w8a16", where).value == pytest.approx(
         price(pricer(made), "w8a16", where).value
     )

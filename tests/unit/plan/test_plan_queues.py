@@ -77,7 +77,7 @@ def queues(found: Found, most: int | None = None) -> dict[str, list[str]]:
     }
 
 
-def test_behind_the_cheapest_come_dearer_ones_that_are_nearer_each() -> None:
+def test_the_order_is_that_of_cost() -> None:
     planted: Planted = {
         "cheap": (0.01, 25.0, 1.0),
         "dearer-and-worse": (0.0, 24.0, 1.2),
@@ -87,12 +87,14 @@ def test_behind_the_cheapest_come_dearer_ones_that_are_nearer_each() -> None:
         "gone": (None, 99.0, 0.1),
         "nearest": (-0.01, 45.0, 9.0),
     }
-    assert queues(found_for({"a": planted})) == {"a": ["cheap", "nearer", "nearest"]}
+    assert queues(found_for({"a": planted})) == {
+        "a": ["cheap", "dearer-and-worse", "nearer", "as-near", "nearest"]
+    }
 
 
 def test_at_equal_cost_the_nearer_one_comes_first() -> None:
     planted: Planted = {"b": (0.0, 20.0, 1.0), "a": (0.0, 19.0, 1.0), "c": (0.0, 28.0, 1.0)}
-    assert queues(found_for({"a": planted})) == {"a": ["c"]}
+    assert queues(found_for({"a": planted})) == {"a": ["c", "b", "a"]}
 
 
 def test_at_equal_cost_chips_share_what_serves_both() -> None:
@@ -106,14 +108,14 @@ def test_at_equal_cost_chips_share_what_serves_both() -> None:
     assert queues(found) == {"a": ["y", "x"], "b": ["y"]}
 
 
-def test_where_none_holds_the_nearest_two_are_asked() -> None:
+def test_where_none_holds_the_nearest_comes_first() -> None:
     planted: Planted = {
         "far": (0.5, 9.0, 1.0),
         "near": (0.03, 20.0, 5.0),
         "as-near-and-cheaper": (0.03, 20.0, 2.0),
         "gone": (None, 0.0, 0.1),
     }
-    assert queues(found_for({"a": planted})) == {"a": ["as-near-and-cheaper", "near"]}
+    assert queues(found_for({"a": planted})) == {"a": ["as-near-and-cheaper", "near", "far"]}
     assert queues(found_for({"a": {"gone": (None, 0.0, 1.0)}})) == {"a": []}
 
 
@@ -125,9 +127,9 @@ def test_what_the_cap_chose_is_asked_though_it_is_no_nearer_than_a_cheaper_one()
             "b": {"own": (None, 0.0, 1.0), "shared": (0.0, 30.0, 1.0)},
         }
     )
-    assert queues(found) == {"a": ["own"], "b": ["shared"]}
+    assert queues(found) == {"a": ["own", "shared"], "b": ["shared"]}
     assert queues(found, 1) == {"a": ["shared"], "b": ["shared"]}
-    assert queues(found, 2) == {"a": ["own"], "b": ["shared"]}
+    assert queues(found, 2) == {"a": ["own", "shared"], "b": ["shared"]}
 
 
 def test_under_a_cap_the_nearest_is_told_where_no_chip_holds_the_budget() -> None:
@@ -148,7 +150,7 @@ def test_a_chip_that_holds_nothing_takes_the_nearest_of_what_is_shipped() -> Non
         "bad": {"x": (0.5, 5.0, 1.0), "y": (0.2, 9.0, 2.0)},
     }
     assert queues(found_for(planted), 1) == {"good": ["x"], "bad": ["x"]}
-    assert queues(found_for(planted), 2) == {"good": ["x"], "bad": ["y", "x"]}
+    assert queues(found_for(planted), 2) == {"good": ["x", "y"], "bad": ["y", "x"]}
 
 
 @pytest.mark.parametrize("most", [1, 2, 3])
@@ -244,6 +246,17 @@ def test_what_is_no_nearer_than_what_missed_is_not_asked_about() -> None:
     done, _, judge = confirmed(chips, losses, None)
     assert given(done) == {"a": ("nearer", "within")}
     assert ("as-near", "a") not in judge.asked
+
+
+def test_what_has_room_for_what_was_lost_is_asked_though_it_is_no_nearer() -> None:
+    """x lost 0.4 points from choosing to confirming; the other has a whole point of room."""
+    chips: dict[str, Planted] = {
+        "a": {"x": (0.01, 30.0, 1.0), "roomy": (0.0, 30.5, 2.0), "tight": (0.008, 30.5, 1.5)}
+    }
+    losses = {("x", "a"): 0.014, ("roomy", "a"): 0.004, ("tight", "a"): 0.0}
+    done, _, judge = confirmed(chips, losses, None)
+    assert given(done) == {"a": ("roomy", "within")}
+    assert ("tight", "a") not in judge.asked
 
 
 @given_by(st.data(), st.sampled_from([None, 1, 2, 3]))

@@ -99,7 +99,8 @@ def test_what_a_cap_costs() -> None:
     )
     # By hand: (50 + 10 + 0) / 3.
     assert cap_words(dearer) == (
-        "At most 1 variant (1 used): the cap costs 20 % on average and 50 % on a, the most."
+        "At most 1 variant (1 used): against the cheapest that held on the choosing samples the "
+        "cap costs 20 % on average and 50 % on a, the most."
     )
 
 
@@ -118,7 +119,7 @@ def test_a_cap_that_costs_a_chip_its_budget_is_not_said_to_cost_nothing() -> Non
 @pytest.mark.parametrize(
     ("standing", "looks", "passed", "words", "without"),
     [
-        ("confirmed", 1, (), "the interval's end holds it too", "widened"),
+        ("confirmed", 1, (), "the interval's end holds the budget, too", "widened"),
         ("within", 2, (("x", 0.1),), "Before it x held on the choosing samples", "nearest"),
         ("missed", 2, (("x", 0.1),), "this one comes nearest", "Before it"),
     ],
