@@ -74,6 +74,28 @@ def confirm(
     return found
 
 
+def look(
+    judge: Judge,
+    budget: Budget,
+    side: Side,
+    scheme: Scheme,
+    seen: list[tuple[Scheme, Figures]],
+) -> Confirmed | None:
+    """One more candidate of a chip, behind those that were ``seen``; None where it misses."""
+    level = 1 - 0.05 / (looks_of(seen) + 1)
+    figures = judge.measure([(scheme, side.target)], level=level)[0]
+    passed = tuple(
+        (old.name, _over(budget, judge, before))
+        for old, before in seen
+        if before.loss is not None and _standing(budget, judge, before) == "missed"
+    )
+    seen.append((scheme, figures))
+    state = _standing(budget, judge, figures)
+    if state not in ("confirmed", "within"):
+        return None
+    return Confirmed(scheme, state, figures, looks_of(seen), passed)
+
+
 def looks_of(seen: Sequence[tuple[Scheme, Figures]]) -> int:
     """How many candidates the confirming data were asked about: what did not run told nothing."""
     return sum(figures.loss is not None for _, figures in seen)

@@ -19,7 +19,7 @@ from chipdrift.matrix.schedule import Progress
 from chipdrift.metrics import evaluate, info, sqnr_db
 from chipdrift.plan.ask import SCHEMES, Asked, look_up
 from chipdrift.plan.calibrated import calibrated
-from chipdrift.plan.confirm import Confirmed, confirm
+from chipdrift.plan.confirm import Confirmed, confirm, look
 from chipdrift.plan.cover import choose_variants
 from chipdrift.plan.desk import Desk
 from chipdrift.plan.judge import Judge
@@ -39,6 +39,8 @@ PLAN_FILE = "plan.json"
 _AUDIT = 8
 # The engine stands for a target where its difference is this far below the quantization noise.
 _NEAR_DB = 10.0
+# Costs that differ by less are one.
+_SAME = 1e-6
 # How many of each group's best are tried on the other groups' chips.
 _SHARED = 12
 
@@ -321,8 +323,34 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
         ]
         now = sum(len(one) for one in found.seen.values())
         if now == asked or not (_go_on(found, missed, confirmed) or most is not None):
+            confirmed = _shared(found, judge, confirmed)
             found.alone = _chosen(found, found.sides, None)
             return confirmed
+
+
+def _shared(found: Found, judge: Judge, confirmed: Mapping[str, Confirmed]) -> dict[str, Confirmed]:
+    """The choices, where a chip with a look left may take another chip's variant that costs less.
+
+    They are found in different searches: what one chip needed may serve another, too.
+    """
+    desk, after = found.desk, dict(confirmed)
+    shipped = {
+        done.scheme.name: done.scheme
+        for done in confirmed.values()
+        if done.scheme is not None and done.standing in ("confirmed", "within")
+    }
+    for side in found.sides:
+        own, may = confirmed[side.chip.name], found.costs(side)
+        if own.scheme is None or found.spent(side):
+            continue
+        seen = {scheme.name for scheme, _ in found.seen[side.chip.name]}
+        most = desk.cost(own.scheme, side) if own.standing != "missed" else float("inf")
+        less = [n for n in shipped if n in may and n not in seen and may[n] < most * (1 - _SAME)]
+        if less:
+            scheme = shipped[min(less, key=lambda name: (may[name], name))]
+            done = look(judge, desk.budget, side, scheme, found.seen[side.chip.name])
+            after[side.chip.name] = done or own
+    return after
 
 
 def _go_on(found: Found, missed: Sequence[Side], confirmed: Mapping[str, Confirmed]) -> bool:

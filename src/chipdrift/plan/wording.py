@@ -119,7 +119,7 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
                 f"{-100 * plan.saved:.0f} % less{_basis(plan.choices)}: it was not asked about "
                 "before the looks were used up."
             )
-        elif plan.cap_words is None:
+        elif plan.cap_words is None and total > 1:
             said.append(
                 f"{plan.single} holds the budget on every chip at the least cost that was found: "
                 "one scheme for all is as good."

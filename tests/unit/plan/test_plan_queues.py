@@ -183,10 +183,29 @@ class Confirming:
 
 
 def confirmed(
-    chips: dict[str, Planted], losses: dict[tuple[str, str], float], most: int | None
+    chips: dict[str, Planted],
+    losses: dict[tuple[str, str], float],
+    most: int | None,
+    late: dict[str, str] | None = None,
 ) -> tuple[dict[str, Any], Found, Confirming]:
-    """As run_plan confirms: in rounds, nothing further to be searched for."""
+    """As run_plan confirms: in rounds, nothing further to be searched for but what is ``late``."""
     found = found_for(chips)
+    for chip, name in (late or {}).items():
+        scores = cast(Any, found.groups[chip].scores)
+        figures_then, rounds = scores.pop(name), [0]
+
+        def share(
+            _: Any,
+            name: str = name,
+            scores: Any = scores,
+            then: Any = figures_then,
+            n: Any = rounds,
+        ) -> None:
+            n[0] += 1
+            if n[0] == 2:
+                scores[name] = then
+
+        cast(Any, found.groups[chip]).score_on = share
     judge = Confirming(losses)
     return _confirmed(found, cast(Any, judge), most), found, judge
 
@@ -257,6 +276,23 @@ def test_what_has_room_for_what_was_lost_is_asked_though_it_is_no_nearer() -> No
     done, _, judge = confirmed(chips, losses, None)
     assert given(done) == {"a": ("roomy", "within")}
     assert ("tight", "a") not in judge.asked
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+def test_a_chip_takes_what_another_found_meanwhile_if_it_costs_less(loss: float) -> None:
+    """x is found for a while b has y already; it serves b for less, where it holds there."""
+    chips: dict[str, Planted] = {
+        "a": {"w": (0.0, 20.0, 1.0), "x": (0.0, 30.0, 1.5)},
+        "b": {"y": (0.0, 30.0, 2.0), "x": (0.0, 29.0, 1.5)},
+    }
+    losses = {("w", "a"): 0.05, ("x", "a"): 0.0, ("y", "b"): 0.0, ("x", "b"): loss}
+    done, _, _ = confirmed(chips, losses, None, {"a": "x", "b": "x"})
+    assert given(done) == {"a": ("x", "within"), "b": ("y" if loss else "x", "within")}
+    assert (done["a"].looks, done["b"].looks) == (2, 1 if loss else 2)
+    chips["b"]["x"] = (0.0, 29.0, 2.5)  # dearer there: it is not asked about
+    done, _, judge = confirmed(chips, losses, None, {"a": "x", "b": "x"})
+    assert given(done)["b"] == ("y", "within")
+    assert ("x", "b") not in judge.asked
 
 
 @given_by(st.data(), st.sampled_from([None, 1, 2, 3]))
