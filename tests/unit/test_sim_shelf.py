@@ -111,9 +111,10 @@ def test_what_was_used_longest_ago_leaves_first(monkeypatch: pytest.MonkeyPatch)
     assert len(shelf) == 1
 
 
-def test_sessions_take_from_the_shelf() -> None:
-    program = program_of(model_of(conv()))
-    SimSession(program, PROFILES[0])
-    before = len(shelves.SHELF)
+def test_sessions_take_from_the_shelf(monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf, program = Shelf(), program_of(model_of(conv()))
+    monkeypatch.setattr(shelves, "SHELF", shelf)
     sessions.SimSession(program, PROFILES[0])
-    assert before == len(shelves.SHELF) > 0
+    assert len(shelf) == 1
+    sessions.SimSession(program, PROFILES[0])
+    assert len(shelf) == 1

@@ -115,9 +115,9 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
             )
         elif plan.saved <= -0.0005:
             said.append(
-                f"{plan.single} for all chips holds the budget on these samples, too, at "
-                f"{-100 * plan.saved:.0f} % less{_basis(plan.choices)}: it was not asked about "
-                "before the looks were used up."
+                f"{plan.single} for all chips holds the budget on these samples, too, and costs "
+                f"{100 * (1 - 1 / (1 - plan.saved)):.0f} % less{_basis(plan.choices)}: the search "
+                f"did not choose it. Plan with --scheme {plan.single} to get it."
             )
         elif plan.cap_words is None and total > 1:
             said.append(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -31,23 +30,24 @@ def compile_sums(rules: SmallFloat, groups: int = 1) -> Sums | None:
     )
     if rules.format != "float16" or rules.accumulate not in (32, 64) or not (plain and ordered):
         return None
-    kernel: Any = _in_float32 if rules.accumulate == 32 else _in_float64
+    kind = np.float32 if rules.accumulate == 32 else np.float64
 
     def sums(a: Array, b: Array) -> Array:
         depth = b.shape[0] // groups
         rows = np.ascontiguousarray(a).reshape(a.shape[0], groups, depth)
         weights = np.ascontiguousarray(b).reshape(groups, depth, b.shape[1])
-        out = np.zeros((a.shape[0], groups, b.shape[1]))
-        kernel(rows, weights, rules.block or depth + 1, out)
-        return out.reshape(a.shape[0], -1)
+        out = np.zeros((a.shape[0], groups, b.shape[1]), kind)
+        _add_up(rows, weights, rules.block or depth + 1, out)
+        return out.reshape(a.shape[0], -1).astype(np.float64)
 
     return sums
 
 
 @jit
-def _in_float64(a: Array, b: Array, block: int, out: Array) -> None:
+def _add_up(a: Array, b: Array, block: int, out: Array) -> None:
+    """Sums of products in float64; what is kept of each is the type of ``out``."""
     groups, depth, width = b.shape
-    part = np.empty(width)
+    part = np.empty(width, out.dtype)
     for row in range(a.shape[0]):
         for g in range(groups):
             for start in range(0, depth, block):
@@ -55,22 +55,6 @@ def _in_float64(a: Array, b: Array, block: int, out: Array) -> None:
                 for k in range(start, min(start + block, depth)):
                     x = a[row, g, k]
                     for n in range(width):
-                        part[n] += x * b[g, k, n]
+                        part[n] = part[n] + x * b[g, k, n]
                 for n in range(width):
-                    out[row, g, n] += part[n]
-
-
-@jit
-def _in_float32(a: Array, b: Array, block: int, out: Array) -> None:
-    groups, depth, width = b.shape
-    part = np.empty(width)
-    for row in range(a.shape[0]):
-        for g in range(groups):
-            for start in range(0, depth, block):
-                part[:] = 0.0
-                for k in range(start, min(start + block, depth)):
-                    x = a[row, g, k]
-                    for n in range(width):
-                        part[n] = np.float32(part[n] + x * b[g, k, n])
-                for n in range(width):
-                    out[row, g, n] = np.float32(out[row, g, n] + part[n])
+                    out[row, g, n] = out[row, g, n] + part[n]
