@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 import onnx
 
+from chipdrift.kept import Kept
 from chipdrift.quantize.blockwise import unshare_weights
 from chipdrift.quantize.preprocess import preprocess, raise_opset
 from chipdrift.quantize.ranges import Measured, Range, measure_activations
@@ -34,9 +34,8 @@ class Preparation:
     """
 
     def __init__(self, most: int = 4) -> None:
-        self._most = most
-        self._sources: OrderedDict[str, tuple[bytes, tuple[str, ...]]] = OrderedDict()
-        self._measured: OrderedDict[str, Measured] = OrderedDict()
+        self._sources: Kept[str, tuple[bytes, tuple[str, ...]]] = Kept(most)
+        self._measured: Kept[str, Measured] = Kept(most)
         self.weights = WeightMemory()
 
     def source(
@@ -61,7 +60,7 @@ class Preparation:
             return unshare_weights(source).SerializeToString(deterministic=True), tuple(told)
 
         key = _digest(proto.SerializeToString(deterministic=True), [sample], preprocessed, opset)
-        data, told = self._kept(self._sources, key, make)
+        data, told = _kept(self._sources, key, make)
         notes.extend(told)
         return onnx.load_from_string(data)
 
@@ -88,15 +87,7 @@ class Preparation:
                 )
 
         key = _digest(data, feeds, method, percentile, tuple(op_types))
-        return self._kept(self._measured, key, make).ranges(levels, others)
-
-    def _kept(self, held: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
-        if key not in held:
-            held[key] = make()
-        held.move_to_end(key)
-        while len(held) > self._most:
-            held.popitem(last=False)
-        return held[key]
+        return _kept(self._measured, key, make).ranges(levels, others)
 
 
 def _digest(model: bytes, feeds: Sequence[Feed], *asked: object) -> str:
@@ -108,3 +99,8 @@ def _digest(model: bytes, feeds: Sequence[Feed], *asked: object) -> str:
             digest.update(array.tobytes())
     digest.update(repr(asked).encode())
     return digest.hexdigest()
+
+
+def _kept(held: Kept[str, T], key: str, make: Callable[[], T]) -> T:
+    found = held.get(key)
+    return held.put(key, make()) if found is None else found

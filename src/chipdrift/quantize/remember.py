@@ -10,7 +10,6 @@ from __future__ import annotations
 import copy
 import hashlib
 import pickle
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,34 +18,28 @@ import onnx
 from onnxruntime.quantization import qdq_quantizer
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
+from chipdrift.kept import Kept
+
 # Bytes of quantized weights that are kept.
 _MOST = 256 << 20
 
 
 class WeightMemory:
-    """What the quantizer made of the last weights, up to ``most`` bytes. For one thread."""
+    """What the quantizer made of the last weights, up to ``most`` bytes."""
 
     def __init__(self, most: int = _MOST) -> None:
-        self._most = most
-        self._size = 0
-        self._kept: OrderedDict[bytes, tuple[Any, int]] = OrderedDict()
+        self._kept: Kept[bytes, Any] = Kept(most)
 
     def __len__(self) -> int:
         return len(self._kept)
 
     def get(self, key: bytes) -> Any | None:
         """What was kept under ``key``; a copy, as the quantizer changes scales in place."""
-        if key not in self._kept:
-            return None
-        self._kept.move_to_end(key)
-        return copy.deepcopy(self._kept[key][0])
+        return copy.deepcopy(self._kept.get(key))
 
     def put(self, key: bytes, value: Any, size: int) -> None:
         """Keep a copy of ``value``, which takes ``size`` bytes."""
-        self._kept[key] = (copy.deepcopy(value), size)
-        self._size += size
-        while self._size > self._most and len(self._kept) > 1:
-            self._size -= self._kept.popitem(last=False)[1][1]
+        self._kept.put(key, copy.deepcopy(value), size)
 
 
 @contextmanager
