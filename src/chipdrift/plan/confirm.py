@@ -15,6 +15,9 @@ from chipdrift.schemes import Scheme
 # interval, and with many the data would choose.
 LOOKS = 3
 
+# What the confirming data were asked about for each chip, in that order.
+Seen = dict[str, list[tuple[Scheme, Figures]]]
+
 
 @dataclass(frozen=True)
 class Confirmed:
@@ -31,74 +34,62 @@ def confirm(
     judge: Judge,
     budget: Budget,
     sides: Sequence[Side],
-    queues: Mapping[str, Sequence[Scheme]],
-    seen: dict[str, list[tuple[Scheme, Figures]]] | None = None,
+    choices: Mapping[str, Scheme | None],
+    seen: Seen,
     allowed: Container[str] | None = None,
 ) -> dict[str, Confirmed]:
-    """Each chip's first candidate that holds the budget, by the chip's own target.
+    """What each chip ships, once its choice was asked about on the chip's own target.
 
-    ``queues`` has a chip's candidates, first choice first. All chips are asked together, round by
-    round; the interval of a chip that needed k looks is that of the level 1 - 0.05 / k
-    (Bonferroni). Where none of the looks holds, the nearest is told as "missed". ``seen`` has what
-    was asked about before, which counts as looks, and takes what is asked now. Under a cap only
-    what is ``allowed`` is given, and a chip that was asked about none of it has one look more.
+    ``choices`` has the chip's candidate, or None; one that was ``seen`` is not asked about again,
+    nor is any where another holds already. The interval of a chip that needed k looks is that of
+    the level 1 - 0.05 / k (Bonferroni). Where none of the looks holds, the nearest is told as
+    "missed". Under a cap only what is ``allowed`` is given, and a chip that was asked about none of
+    it has one look more.
     """
-    seen = {} if seen is None else seen
-    found: dict[str, Confirmed] = {}
+    asked = []
     for side in sides:
-        held = _held(judge, budget, seen.setdefault(side.chip.name, []), allowed)
-        if held is not None:
-            found[side.chip.name] = held
-    while True:
-        asked: dict[int, list[tuple[Side, Scheme]]] = {}
-        for side in sides:
-            name = side.chip.name
-            before = seen[name]
-            rest = [s for s in queues[name] if s.name not in {old.name for old, _ in before}]
-            may = looks_of(before) < LOOKS or not _among(before, allowed)
-            if name not in found and rest and may:
-                asked.setdefault(looks_of(before) + 1, []).append((side, rest[0]))
-        if not asked:
-            break
-        for look, some in asked.items():
-            figures = judge.measure([(s, side.target) for side, s in some], level=1 - 0.05 / look)
-            for (side, scheme), one in zip(some, figures, strict=True):
-                seen[side.chip.name].append((scheme, one))
-                held = _held(judge, budget, seen[side.chip.name], allowed)
-                if held is not None:
-                    found[side.chip.name] = held
+        choice, before = choices.get(side.chip.name), seen.setdefault(side.chip.name, [])
+        may = not spent(before) or not _among(before, allowed)
+        new = choice is not None and choice.name not in {scheme.name for scheme, _ in before}
+        if choice is not None and new and may and not _held(judge, budget, before, allowed):
+            asked.append((side, choice))
+    _ask(judge, asked, seen)
+    told = {}
     for side in sides:
-        name = side.chip.name
-        if name not in found:
-            found[name] = _nearest(judge, budget, side, seen[name], allowed)
-    return found
+        before = seen[side.chip.name]
+        held = _held(judge, budget, before, allowed)
+        told[side.chip.name] = held or _nearest(judge, budget, side, before, allowed)
+    return told
 
 
-def look(
-    judge: Judge,
-    budget: Budget,
-    side: Side,
-    scheme: Scheme,
-    seen: list[tuple[Scheme, Figures]],
-) -> Confirmed | None:
+def look(judge: Judge, budget: Budget, side: Side, scheme: Scheme, seen: Seen) -> Confirmed | None:
     """One more candidate of a chip, behind those that were ``seen``; None where it misses."""
-    level = 1 - 0.05 / (looks_of(seen) + 1)
-    figures = judge.measure([(scheme, side.target)], level=level)[0]
-    passed = tuple(
-        (old.name, _over(budget, judge, before))
-        for old, before in seen
-        if before.loss is not None and _standing(budget, judge, before) == "missed"
-    )
-    seen.append((scheme, figures))
-    state = _standing(budget, judge, figures)
-    if state not in ("confirmed", "within"):
-        return None
-    return Confirmed(scheme, state, figures, looks_of(seen), passed)
+    _ask(judge, [(side, scheme)], seen)
+    before = seen[side.chip.name]
+    return _told(judge, budget, before) if _holds(judge, budget, before[-1][1]) else None
+
+
+def _ask(judge: Judge, asked: Sequence[tuple[Side, Scheme]], seen: Seen) -> None:
+    """Measure these, chips that need the same number of looks together; ``seen`` takes them."""
+    rounds: dict[int, list[tuple[Side, Scheme]]] = {}
+    for side, scheme in asked:
+        rounds.setdefault(looks_of(seen[side.chip.name]) + 1, []).append((side, scheme))
+    for number, some in rounds.items():
+        pairs = [(scheme, side.target) for side, scheme in some]
+        figures = judge.measure(pairs, level=1 - 0.05 / number)
+        for (side, scheme), one in zip(some, figures, strict=True):
+            seen[side.chip.name].append((scheme, one))
 
 
 def looks_of(seen: Sequence[tuple[Scheme, Figures]]) -> int:
     """How many candidates the confirming data were asked about: what did not run told nothing."""
     return sum(figures.loss is not None for _, figures in seen)
+
+
+def spent(seen: Sequence[tuple[Scheme, Figures]]) -> bool:
+    """Whether a chip has had all its looks, or as many did not run on it."""
+    looks = looks_of(seen)
+    return max(looks, len(seen) - looks) >= LOOKS
 
 
 def _among(
@@ -114,18 +105,22 @@ def _held(
     seen: Sequence[tuple[Scheme, Figures]],
     allowed: Container[str] | None,
 ) -> Confirmed | None:
-    """The first candidate that holds the budget, with those that did not before it."""
-    passed: list[tuple[str, float]] = []
-    for index, (scheme, figures) in enumerate(seen):
-        state = _standing(budget, judge, figures)
-        if state in ("confirmed", "within"):
-            if not _among([(scheme, figures)], allowed):
-                continue
-            looks = looks_of(seen[: index + 1])
-            return Confirmed(scheme, state, figures, looks, tuple(passed))
-        if figures.loss is not None:
-            passed.append((scheme.name, _over(budget, judge, figures)))
+    """The first candidate that holds the budget and may be given."""
+    for index, one in enumerate(seen):
+        if _among([one], allowed) and _holds(judge, budget, one[1]):
+            return _told(judge, budget, seen[: index + 1])
     return None
+
+
+def _told(judge: Judge, budget: Budget, seen: Sequence[tuple[Scheme, Figures]]) -> Confirmed:
+    """The last of what was seen, with those before it that did not hold."""
+    passed = tuple(
+        (scheme.name, _over(budget, judge, figures))
+        for scheme, figures in seen[:-1]
+        if figures.loss is not None and not _holds(judge, budget, figures)
+    )
+    scheme, figures = seen[-1]
+    return Confirmed(scheme, _standing(budget, judge, figures), figures, looks_of(seen), passed)
 
 
 def _nearest(
@@ -144,6 +139,10 @@ def _nearest(
     figures = judge.measure([(scheme, side.target)], level=1 - 0.05 / len(asked))[0]
     others = tuple((s.name, _over(budget, judge, f)) for s, f in asked if s is not scheme)
     return Confirmed(scheme, "missed", figures, len(asked), others)
+
+
+def _holds(judge: Judge, budget: Budget, figures: Figures) -> bool:
+    return _standing(budget, judge, figures) in ("confirmed", "within")
 
 
 def _standing(budget: Budget, judge: Judge, figures: Figures) -> Standing:

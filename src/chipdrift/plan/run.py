@@ -308,21 +308,22 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
         _share_finds(found.desk, found.groups)
         allowed = _allowed(found, most)
         first = _chosen(found, found.sides, None) if allowed is None else {}
-        queues = {}
+        choices: dict[str, Scheme | None] = {}
         for side in found.sides:
             # One at a time: where it misses, what comes next may not have been looked for yet.
             queue = found.queue(side, allowed, first.get(side.chip.name))
-            queues[side.chip.name] = queue[:1]
+            choices[side.chip.name] = next(iter(queue), None)
         asked = sum(len(one) for one in found.seen.values())
         found.desk.tell("confirming on data that was not used to choose")
-        confirmed = confirm(judge, found.desk.budget, found.sides, queues, found.seen, allowed)
+        confirmed = confirm(judge, found.desk.budget, found.sides, choices, found.seen, allowed)
         missed = [
             side
             for side in found.sides
             if confirmed[side.chip.name].standing == "missed" and not found.spent(side)
         ]
         now = sum(len(one) for one in found.seen.values())
-        if now == asked or not (_go_on(found, missed, confirmed) or most is not None):
+        broken = any(done.standing == "none" for done in confirmed.values())
+        if now == asked or not (_go_on(found, missed, confirmed) or broken or most is not None):
             confirmed = _shared(found, judge, confirmed)
             found.alone = _chosen(found, found.sides, None)
             return confirmed
@@ -348,7 +349,7 @@ def _shared(found: Found, judge: Judge, confirmed: Mapping[str, Confirmed]) -> d
         less = [n for n in shipped if n in may and n not in seen and may[n] < most * (1 - _SAME)]
         if less:
             scheme = shipped[min(less, key=lambda name: (may[name], name))]
-            done = look(judge, desk.budget, side, scheme, found.seen[side.chip.name])
+            done = look(judge, desk.budget, side, scheme, found.seen)
             after[side.chip.name] = done or own
     return after
 

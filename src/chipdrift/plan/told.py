@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from chipdrift.plan.ask import Asked
-from chipdrift.plan.confirm import LOOKS, Confirmed, looks_of
+from chipdrift.plan.confirm import Confirmed, Seen, spent
 from chipdrift.plan.desk import Desk
 from chipdrift.plan.judge import Figures
 from chipdrift.plan.pricing import Pricer
@@ -37,7 +37,7 @@ class Found:
     pricer: Pricer
     groups: Mapping[str, GroupSearch]
     alone: Mapping[str, str | None] = field(default_factory=dict)
-    seen: dict[str, list[tuple[Scheme, Figures]]] = field(default_factory=dict)
+    seen: Seen = field(default_factory=dict)
     refused: tuple[str, ...] = ()
     baseline: MetricResult | None = None
     metric: MetricInfo | None = None
@@ -47,8 +47,8 @@ class Found:
         return self.groups[side.chip.group]
 
     def spent(self, side: Side) -> bool:
-        """Whether the chip has had all its looks at the confirming samples."""
-        return looks_of(self._seen(side)) >= LOOKS
+        """Whether the confirming samples are asked about no further candidate of the chip."""
+        return spent(self._seen(side))
 
     def missed(self, side: Side) -> set[str]:
         """What missed the budget on the chip's confirming samples."""
@@ -58,21 +58,26 @@ class Found:
             if figures.loss is not None and not self.desk.holds(figures)
         }
 
+    def failed(self, side: Side) -> set[str]:
+        """What did not run on the chip's confirming samples."""
+        return {scheme.name for scheme, figures in self._seen(side) if figures.loss is None}
+
     def costs(self, side: Side) -> dict[str, float]:
         """What may serve the chip, and what it costs there.
 
         It holds the budget on the choosing samples, and the confirming ones have not spoken against
-        it: it did not miss there, and where others did it is nearer to the float model than they
-        are, or so far within the budget that losing as much would leave it there. A chip without a
-        look left has what they were asked about alone.
+        it: it ran there and did not miss, and where others did it is nearer to the float model than
+        they are, or so far within the budget that losing as much would leave it there. A chip
+        without a look left has what they were asked about alone.
         """
         near, missed, seen = self.nearness(side), self.missed(side), self._names(side)
         least = max((near[name] + _STEP_DB for name in missed), default=float("-inf"))
+        out = missed | self.failed(side)
         scores, lost = self.group(side).scores, self._lost(side)
         return {
             name: self._cost(name, side)
             for name in self._held(side)
-            if name not in missed
+            if name not in out
             and (name in seen or not self.spent(side))
             and (name in seen or near[name] > least or self.desk.holds(scores[name], lost))
         }
@@ -122,9 +127,9 @@ class Found:
     def singles(self) -> list[Scheme]:
         """The simple schemes that hold the budget on every chip, cheapest first.
 
-        One that missed on the confirming samples of a chip is none.
+        One that missed on the confirming samples of a chip is none, nor is one that did not run.
         """
-        held = [self._held(side) - self.missed(side) for side in self.sides]
+        held = [self._held(side) - self.missed(side) - self.failed(side) for side in self.sides]
         simple = [s for s in self.asked.choosing.schemes if all(s.name in some for some in held)]
 
         def rank(scheme: Scheme) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -172,7 +173,7 @@ class Confirming:
 
     metric = TOP1
 
-    def __init__(self, losses: dict[tuple[str, str], float]) -> None:
+    def __init__(self, losses: Mapping[tuple[str, str], float | None]) -> None:
         self.losses = losses
         self.asked: list[tuple[str, str]] = []
 
@@ -184,7 +185,7 @@ class Confirming:
 
 def confirmed(
     chips: dict[str, Planted],
-    losses: dict[tuple[str, str], float],
+    losses: Mapping[tuple[str, str], float | None],
     most: int | None,
     late: dict[str, str] | None = None,
 ) -> tuple[dict[str, Any], Found, Confirming]:
@@ -267,6 +268,22 @@ def test_what_is_no_nearer_than_what_missed_is_not_asked_about() -> None:
     assert ("as-near", "a") not in judge.asked
 
 
+@pytest.mark.parametrize("most", [None, 1])
+def test_what_does_not_run_when_confirming_gives_way_and_is_no_look(most: int | None) -> None:
+    losses = dict.fromkeys([(s, c) for s in "xyz" for c in "ab"], 0.0) | {("x", "b"): None}
+    done, found, _ = confirmed(TWO, losses, most)
+    assert given(done) == {"a": ("y" if most else "x", "within"), "b": ("y", "within")}
+    assert (done["b"].looks, done["b"].passed_over) == (1, ())
+    assert "x" not in found.costs(found.sides[1])
+
+
+def test_where_nothing_runs_when_confirming_the_reason_is_told() -> None:
+    done, _, judge = confirmed(TWO, dict.fromkeys([(s, c) for s in "xyz" for c in "ab"]), None)
+    assert given(done) == {"a": (None, "none"), "b": (None, "none")}
+    assert done["a"].figures.error
+    assert len(judge.asked) == 6
+
+
 def test_what_has_room_for_what_was_lost_is_asked_though_it_is_no_nearer() -> None:
     """x lost 0.4 points from choosing to confirming; the other has a whole point of room."""
     chips: dict[str, Planted] = {
@@ -313,23 +330,25 @@ def test_whatever_the_confirming_samples_say_the_cap_and_the_figures_hold(
         }
         for i in range(data.draw(st.integers(1, 4)))
     }
-    losses = {(name, chip): data.draw(loss) for name in names for chip in chips}
+    said = st.one_of(loss, st.none())
+    losses = {(name, chip): data.draw(said) for name in names for chip in chips}
     done, found, judge = confirmed(chips, losses, most)
     shipped = {one.scheme.name for one in done.values() if one.scheme is not None}
     assert len(shipped) <= (most or len(chips))
     for chip, one in done.items():
-        held = losses[one.scheme.name, chip] <= 0.01
-        assert held == (one.standing in ("within", "confirmed"))
-        asked = {name for name, where in judge.asked if where == chip}
-        assert one.scheme.name in asked
-        assert one.looks <= len(asked)
-        assert (
-            found.alone[chip] is None
-            or losses.get((found.alone[chip] or "", chip), 1) <= 0.01
-            or (found.alone[chip] not in asked)
-        )
+        asked = {name: losses[name, chip] for name, where in judge.asked if where == chip}
+        ran = {name: lost for name, lost in asked.items() if lost is not None}
+        assert one.looks <= len(ran)
+        if one.scheme is None:
+            assert one.standing == "none"
+        else:
+            assert (ran[one.scheme.name] <= 0.01) == (one.standing in ("within", "confirmed"))
+        alone = found.alone[chip]
+        assert alone is None or alone not in asked or ran[alone] <= 0.01
         if most is None:
-            assert len(asked) <= LOOKS
+            assert len(ran) <= LOOKS and len(asked) - len(ran) <= LOOKS
+            assert one.scheme is not None or not ran
+            assert ran or len(asked) in (len(names), LOOKS)
 
 
 def test_the_frontier_is_what_nothing_beats() -> None:
