@@ -83,6 +83,11 @@ def test_what_is_saved_is_said_with_what_it_rests_on() -> None:
     )
     timed = [choice(c, "x", "confirmed", cost=cost(2.0, "ms", "measured")) for c in "ab"]
     assert plan_words(plan(*timed, single="w8a16", saved=0.254))[2].endswith("falls by 25 %.")
+    # By hand: the plan costs 1.25 of it, so it costs 0.8 of the plan.
+    assert plan_words(plan(*both, single="w8a16", saved=-0.25))[2] == (
+        "w8a16 for all chips holds the budget on these samples, too, and costs 20 % less, by the "
+        "cost model: the search did not choose it. Plan with --scheme w8a16 to get it."
+    )
     assert "one scheme for all is as good" in plan_words(plan(*both, single="w8", saved=0.0))[2]
     assert plan_words(plan(*both))[2] == "No simple scheme holds the budget on all chips at once."
 
