@@ -69,6 +69,11 @@ def plan_cell(variant: Variant, target: Target, shown: bool) -> CellPlan:
     return cell
 
 
+def lacks(store: Store, samples: Samples, cell: CellPlan, wanted: Iterable[int]) -> bool:
+    """Whether ``cell`` owes an answer to one of the ``wanted`` samples, or has none at all."""
+    return job_for(store, samples, cell, wanted) is not None
+
+
 def job_for(
     store: Store,
     samples: Samples,

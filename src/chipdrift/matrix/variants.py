@@ -20,8 +20,8 @@ from chipdrift.store import Store, content_key
 class Variant:
     """What a scheme made of the model: a file in the run folder, or the reason why there is none.
 
-    ``border`` names the quantization nodes of the graph's own inputs and outputs; ``mixed``,
-    ``kept`` and ``fence`` are a QuantizedModel's.
+    ``size`` is the file's, in bytes. ``border`` names the quantization nodes of the graph's own
+    inputs and outputs; ``mixed``, ``kept`` and ``fence`` are a QuantizedModel's.
     """
 
     scheme: Scheme
@@ -37,6 +37,7 @@ class Variant:
     mixed: MixedInfo | None = None
     kept: frozenset[str] = frozenset()
     fence: frozenset[str] = frozenset()
+    size: int = 0
 
 
 def make_variant(
@@ -52,33 +53,10 @@ def make_variant(
     ``preparation`` is shared by calls for one model and calibration: it spares measuring the same
     ranges for each scheme.
     """
-    uses = info.sha256 if scheme.needs_calibration and info is not None else None
-    key = content_key(
-        {
-            "model": model.info.sha256,
-            "inputs": [spec.model_dump(mode="json") for spec in model.info.inputs],
-            "scheme": _identity(scheme),
-            "calibration": uses,
-            "versions": quantizer_versions(),
-        }
-    )
-    kept = store.fact(f"variant:{key}")
-    if kept is not None and _unchanged(store.folder / kept["file"], kept["sha256"]):
-        return Variant(
-            scheme=scheme,
-            kind=kept["kind"],
-            file=kept["file"],
-            sha256=kept["sha256"],
-            quantizers={k: Quantizer(**v) for k, v in kept["quantizers"].items()},
-            border=frozenset(kept["border"]),
-            expandable=kept["expandable"],
-            trace={k: tuple(v) for k, v in kept["trace"].items()},
-            notes=tuple(kept["notes"]),
-            error=kept["error"],
-            mixed=MixedInfo(**kept["mixed"]) if kept.get("mixed") else None,
-            kept=frozenset(kept.get("kept", ())),
-            fence=frozenset(kept.get("fence", ())),
-        )
+    key = _address(model, scheme, info)
+    known = _remembered(store, scheme, key)
+    if known is not None and _unchanged(store.folder / str(known.file), str(known.sha256)):
+        return known
     try:
         feeds = calibration.feeds() if scheme.needs_calibration and calibration else None
         made = apply_scheme(model, scheme, feeds, preparation)
@@ -101,6 +79,7 @@ def make_variant(
         mixed=made.mixed,
         kept=made.kept,
         fence=made.fence,
+        size=len(made.data),
     )
     store.put_fact(
         f"variant:{key}",
@@ -117,10 +96,53 @@ def make_variant(
             "mixed": variant.mixed and variant.mixed.model_dump(mode="json"),
             "kept": sorted(variant.kept),
             "fence": sorted(variant.fence),
+            "size": variant.size,
         },
     )
     store.commit()
     return variant
+
+
+def known_variant(
+    store: Store, model: LoadedModel, scheme: Scheme, info: CalibrationInfo | None
+) -> Variant | None:
+    """What an earlier :func:`make_variant` made, whether or not its file is still there."""
+    return _remembered(store, scheme, _address(model, scheme, info))
+
+
+def _address(model: LoadedModel, scheme: Scheme, info: CalibrationInfo | None) -> str:
+    uses = info.sha256 if scheme.needs_calibration and info is not None else None
+    return content_key(
+        {
+            "model": model.info.sha256,
+            "inputs": [spec.model_dump(mode="json") for spec in model.info.inputs],
+            "scheme": _identity(scheme),
+            "calibration": uses,
+            "versions": quantizer_versions(),
+        }
+    )
+
+
+def _remembered(store: Store, scheme: Scheme, key: str) -> Variant | None:
+    kept = store.fact(f"variant:{key}")
+    if kept is None or "size" not in dict(kept):  # an earlier chipdrift kept no size
+        return None
+    return Variant(
+        scheme=scheme,
+        kind=kept["kind"],
+        file=kept["file"],
+        sha256=kept["sha256"],
+        quantizers={k: Quantizer(**v) for k, v in kept["quantizers"].items()},
+        border=frozenset(kept["border"]),
+        expandable=kept["expandable"],
+        trace={k: tuple(v) for k, v in kept["trace"].items()},
+        notes=tuple(kept["notes"]),
+        error=kept["error"],
+        mixed=MixedInfo(**kept["mixed"]) if kept.get("mixed") else None,
+        kept=frozenset(kept.get("kept", ())),
+        fence=frozenset(kept.get("fence", ())),
+        size=kept["size"],
+    )
 
 
 def _identity(scheme: Scheme) -> dict[str, Any]:

@@ -13,12 +13,13 @@ import numpy as np
 from chipdrift.data import take
 from chipdrift.errors import ModelError
 from chipdrift.matrix.answers import check_labels, load_outputs
-from chipdrift.matrix.cells import CellPlan, phone_run_of, placement_of, plan_cell
+from chipdrift.matrix.cells import CellPlan, lacks, phone_run_of, placement_of, plan_cell
 from chipdrift.matrix.request import BASELINE_TARGET, Request
 from chipdrift.matrix.run import claim, run_cells
 from chipdrift.matrix.schedule import Progress, Scheduler, usable_cores
-from chipdrift.matrix.variants import Variant, make_variant
+from chipdrift.matrix.variants import Variant, known_variant, make_variant
 from chipdrift.metrics import Metric, Outputs, answers_agree, compare, evaluate, sqnr_db
+from chipdrift.plan.space import Space
 from chipdrift.quantize import Preparation
 from chipdrift.records import Interval, MetricResult, PhoneRun, Placement
 from chipdrift.schemes import Scheme
@@ -70,6 +71,7 @@ class Judge:
 
     def __enter__(self) -> Judge:
         self.store = Store.open(self.folder)
+        self._space = Space(self.folder / "models")
         self._scheduler: Scheduler | None = None
         try:
             claim(self.store, self.request)
@@ -107,27 +109,45 @@ class Judge:
         return tuple(range(len(self.request.samples)))
 
     def variant(self, scheme: Scheme) -> Variant:
-        """What ``scheme`` makes of the model, made once."""
+        """What ``scheme`` makes of the model, made once; its file may be gone again."""
         known = self._variants.get(scheme.name)
         if known is None or known.scheme != scheme:
             with self.store.understood():
-                known = make_variant(
-                    self.store,
-                    self.request.model,
-                    scheme,
-                    self.request.calibration,
-                    self.request.calibration_info,
-                    self.preparation,
+                known = known_variant(
+                    self.store, self.request.model, scheme, self.request.calibration_info
                 )
-            self._variants[scheme.name] = known
-        return known
+            self._variants[scheme.name] = known or self._made(scheme)
+            self._space.tidy()
+        return self._variants[scheme.name]
 
     def file(self, scheme: Scheme) -> Path:
         """The candidate's model file; raises ModelError where it cannot be made."""
         variant = self.variant(scheme)
         if variant.file is None:
             raise ModelError(variant.error or f"{scheme.name} makes no model")
-        return self.store.folder / variant.file
+        file = self.store.folder / variant.file
+        if not self._space.has(file) and self._made(scheme).sha256 != variant.sha256:
+            raise ModelError(
+                f"Scheme {scheme.name}: its model is another file each time it is made, so what "
+                "was measured of it cannot be relied on. Report it with the model and the scheme."
+            )
+        self._space.use(file)
+        return file
+
+    def _made(self, scheme: Scheme) -> Variant:
+        """Make it, unless its file is there and whole."""
+        with self.store.understood():
+            made = make_variant(
+                self.store,
+                self.request.model,
+                scheme,
+                self.request.calibration,
+                self.request.calibration_info,
+                self.preparation,
+            )
+        if made.file is not None:
+            self._space.use(self.store.folder / made.file)
+        return made
 
     def measure(
         self,
@@ -145,7 +165,11 @@ class Judge:
         cells = [self._cell(scheme, target) for scheme, target in pairs]
         assert self._scheduler is not None
         with self.store.understood():
+            for cell in cells:
+                if cell.runs and lacks(self.store, self.request.samples, cell, wanted):
+                    self.file(cell.variant.scheme)
             run_cells(self.store, self.request, self._scheduler, cells, wanted)
+        self._space.tidy()
         base = self.baseline(wanted)
         told = wanted == self.every or (judged and "pairs" not in self.request.samples.extras)
         return [self._figures(cell, base, wanted, level if told else None) for cell in cells]

@@ -7,7 +7,7 @@ at both ends of a tensor. A layer whose weights suffer is raised alone, in float
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from chipdrift.counts import counted
@@ -26,6 +26,8 @@ _LEAST_GAIN_DB = 0.05
 # Sets that are tried whole, by the number of edges or nodes raised.
 _STEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _MOST_DROPPED = 12
+# Layers that are ranked at once.
+_RANKED = 16
 # Sets of one type of a base that a target is asked about which the engine leads to.
 _ASKED = 4
 _WORDS = {
@@ -76,22 +78,28 @@ class MixedSearch:
 
         With ``given`` raised already: what one layer ruins hides what the others bring.
         """
-        handles = [
-            handle
-            for handle in self.handles(to)
-            if handle not in given and self._cost([*given, handle]) < self.ceiling
-        ]
+        handles = [handle for handle in self.handles(to) if handle not in given]
+        found: list[tuple[Handle, float]] = []
+        # Some at a time: their models together would take gigabytes of the disk.
+        for start in range(0, len(handles), _RANKED):
+            found += self._gains(to, given, handles[start : start + _RANKED])
+        return sorted(found, key=lambda item: (-item[1], item[0].key))
+
+    def _gains(
+        self, to: str, given: Sequence[Handle], handles: Sequence[Handle]
+    ) -> Iterator[tuple[Handle, float]]:
+        """Those of ``handles`` that run and are not too dear, with what they bring."""
+        handles = [h for h in handles if self._cost([*given, h]) < self.ceiling]
         if not handles:
-            return []
+            return
         schemes = [self.scheme([*given, handle]) for handle in handles]
         start = self.scheme(given) if given else self.base
         plain, *raised = self.desk.ask([start, *schemes], self.side.ranker, self.few)
-        found = []
         for handle, scheme, figures in zip(handles, schemes, raised, strict=True):
             if figures.sqnr_db is None or plain.sqnr_db is None:
                 continue
             gain = figures.sqnr_db - plain.sqnr_db
-            found.append((handle, gain))
+            yield handle, gain
             mixed = self.desk.judge.variant(scheme).mixed
             self.desk.sensitivity.append(
                 Sensitivity(
@@ -104,7 +112,6 @@ class MixedSearch:
                     samples=len(self.few),
                 )
             )
-        return sorted(found, key=lambda item: (-item[1], item[0].key))
 
     def climb(self, to: str) -> list[Handle] | None:
         """Raise what matters most until the budget holds; None where all of it does not do.

@@ -38,8 +38,7 @@ class Pricer:
         if variant.file is None:
             return None
         if self.objective == "size":
-            size = self.judge.file(scheme).stat().st_size
-            return Cost(value=size, unit="bytes", basis="exact", words="the model file")
+            return Cost(value=variant.size, unit="bytes", basis="exact", words="the model file")
         found = self.timed.get((scheme.name, side.chip.name))
         return found if found is not None else self._scaled(scheme, side)
 

@@ -247,7 +247,7 @@ def _candidates(found: Found) -> Sequence[Candidate]:
                 words=entry.words,
                 sha256=entry.scheme.sha256,
                 model_sha256=variant.sha256,
-                size=found.desk.judge.file(entry.scheme).stat().st_size,
+                size=variant.size,
                 base=entry.base,
                 raised=entry.raised,
                 borders=len(borders),

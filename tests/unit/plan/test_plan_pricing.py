@@ -35,7 +35,11 @@ class Made:
             made = apply_scheme(self.model, scheme, feeds(self.model, 2))
             self.file(scheme).write_bytes(made.data)
             self.variants[scheme.name] = SimpleNamespace(
-                scheme=scheme, kind=made.kind, mixed=made.mixed, file=f"{scheme.name}.onnx"
+                scheme=scheme,
+                kind=made.kind,
+                mixed=made.mixed,
+                file=f"{scheme.name}.onnx",
+                size=len(made.data),
             )
         return self.variants[scheme.name]
 
