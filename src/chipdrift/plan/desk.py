@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from chipdrift.metrics import evaluate
@@ -16,6 +16,8 @@ from chipdrift.schemes import Scheme
 from chipdrift.targets import Target
 
 Price = Callable[[Scheme, Side], Cost | None]
+# About what a scheme costs on a chip with these nodes raised to a type; None: nobody knows.
+Foresee = Callable[[Scheme, Side, Collection[str], str], float | None]
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Desk:
     entries: dict[str, Entry] = field(default_factory=dict)
     sensitivity: list[Sensitivity] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)
+    foresee: Foresee = lambda *_: None
 
     def add(self, entry: Entry) -> Scheme:
         """Remember a candidate; the first entry of a scheme stays."""

@@ -89,7 +89,7 @@ class MixedSearch:
         self, to: str, given: Sequence[Handle], handles: Sequence[Handle]
     ) -> Iterator[tuple[Handle, float]]:
         """Those of ``handles`` that run and are not too dear, with what they bring."""
-        handles = [h for h in handles if self._cost([*given, h]) < self.ceiling]
+        handles = [h for h in handles if self._foreseen([*given, h]) < self.ceiling]
         if not handles:
             return
         schemes = [self.scheme([*given, handle]) for handle in handles]
@@ -250,6 +250,12 @@ class MixedSearch:
 
     def _cost(self, handles: Sequence[Handle]) -> float:
         return self.desk.cost(self.scheme(handles), self.side)
+
+    def _foreseen(self, handles: Sequence[Handle]) -> float:
+        """About what a set costs: to make hundreds of models only to price them takes minutes."""
+        nodes: frozenset[str] = frozenset().union(*(handle.nodes for handle in handles))
+        about = self.desk.foresee(self.base, self.side, nodes, handles[0].to)
+        return self._cost(handles) if about is None else about
 
 
 def _edges(units: Sequence[Unit], edges: Iterable[Edge], to: str) -> Iterable[Handle]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from chipdrift.counts import counted
@@ -40,7 +40,17 @@ class Pricer:
         if self.objective == "size":
             return Cost(value=variant.size, unit="bytes", basis="exact", words="the model file")
         found = self.timed.get((scheme.name, side.chip.name))
-        return found if found is not None else self._scaled(scheme, side)
+        return found if found is not None else self._scaled(self._modelled(scheme, side), side)
+
+    def foreseen(self, base: Scheme, side: Side, nodes: Collection[str], to: str) -> float | None:
+        """About what ``base`` costs with ``nodes`` raised, without making it.
+
+        None where it cannot be told: a size is the file's.
+        """
+        if self.objective == "size" or self.judge.variant(base).file is None:
+            return None
+        work = self._of(base).raised(nodes, to)
+        return self._scaled(self._model.cost(work, side.silicon), side).value
 
     def saw(self, scheme: Scheme, side: Side, figures: Figures) -> None:
         """Take in where the nodes ran on the chip's own target, and how long a phone took."""
@@ -58,9 +68,8 @@ class Pricer:
             words=f"median of {counted(phone.samples, 'sample')} on {side.target.name}",
         )
 
-    def _scaled(self, scheme: Scheme, side: Side) -> Cost:
+    def _scaled(self, modelled: Cost, side: Side) -> Cost:
         """The model's figure; in ms where the chip's time under another scheme is known."""
-        modelled = self._modelled(scheme, side)
         known = [
             (name, cost)
             for (name, chip), cost in self.timed.items()

@@ -179,7 +179,8 @@ def _search(
         pricer = Pricer(judge, objective, {s.name: s for s in asked.choosing.schemes})
         pricer.timed.update(asked.times)
         recipes = Recipes(folder / "schemes", asked.words)
-        yield Desk(judge, recipes, asked.budget, pricer, tell), pricer
+        desk = Desk(judge, recipes, asked.budget, pricer, tell, foresee=pricer.foreseen)
+        yield desk, pricer
 
 
 def _audit(

@@ -106,6 +106,17 @@ class VariantWork:
         )
         return replace(self, runs=runs)
 
+    def raised(self, nodes: Collection[str], to: str) -> VariantWork:
+        """The same with ``nodes`` raised to "uint16", "float16" or "float32" on the CPU.
+
+        A prediction: neighbours that the quantizer would take along stay as they are.
+        """
+        runs = tuple(
+            _raised(how, to) if node.name in nodes or node.joined in nodes else how
+            for node, how in zip(self.nodes, self.runs, strict=True)
+        )
+        return replace(self, runs=runs)
+
 
 def model_work(model: LoadedModel) -> tuple[NodeWork, ...]:
     """The work of every node of the float model; what is not known is 0 and listed in it."""
@@ -197,6 +208,13 @@ def _fallen(how: Runs) -> Runs:
     if how in ("fp16", "fp32"):
         return "cpu"
     return "cpu_w8a16" if how.endswith("a16") else "cpu_w8a8"
+
+
+def _raised(how: Runs, to: str) -> Runs:
+    if to == "uint16":
+        wider: dict[Runs, Runs] = {"w8a8": "w8a16", "w4a8": "w4a16"}
+        return wider.get(how, how)
+    return "fp16" if to == "float16" else "cpu"
 
 
 def count_runs(variant: VariantWork) -> dict[Runs, int]:

@@ -79,8 +79,9 @@ def tried_rows(plan: Plan) -> tuple[list[TriedRow], list[TriedRow]]:
     told: list[TriedRow] = []
     nothing: list[TriedRow] = []
     for tried in plan.tried:
-        changes = tried.before is not None and tried.after not in (None, tried.before)
-        (told if tried.kept or changes else nothing).append(_tried(tried))
+        row = _tried(tried)
+        changes = bool(row.before and row.after) and row.before != row.after
+        (told if tried.kept or changes else nothing).append(row)
     return told, nothing
 
 

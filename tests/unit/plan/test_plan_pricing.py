@@ -10,8 +10,10 @@ import pytest
 from quantize_models import feeds, loaded
 
 from chipdrift.chips import get_chip
+from chipdrift.graph.units import find_units
 from chipdrift.plan.judge import Figures
 from chipdrift.plan.pricing import Pricer
+from chipdrift.plan.recipes import Raise, Recipes
 from chipdrift.plan.records import Cost
 from chipdrift.plan.sides import Side
 from chipdrift.quantize import apply_scheme
@@ -40,6 +42,7 @@ class Made:
                 mixed=made.mixed,
                 file=f"{scheme.name}.onnx",
                 size=len(made.data),
+                trace=made.trace,
             )
         return self.variants[scheme.name]
 
@@ -136,3 +139,44 @@ def test_a_size_is_the_files_bytes(made: Made) -> None:
 def test_what_makes_no_model_has_no_price(made: Made) -> None:
     made.variants["w8a8"] = SimpleNamespace(file=None)
     assert pricer(made)(SCHEMES["w8a8"], side()) is None
+
+
+@pytest.mark.parametrize("to", ["uint16", "float16", "float32"])
+@pytest.mark.parametrize("base", ["w8a8", "w8a16"])
+def test_what_is_foreseen_of_a_raise_is_what_it_costs_when_it_is_made(
+    made: Made, tmp_path: Path, base: str, to: str
+) -> None:
+    own, where = pricer(made), side("vendor-simulator")
+    recipes = Recipes(tmp_path / "schemes")
+    variant = made.variant(SCHEMES[base])
+    units, _ = find_units(made.file(SCHEMES[base]).read_bytes(), variant.trace)
+    layers = [frozenset(unit.nodes) for unit in units]
+    exact = 0
+    for nodes in (*layers, layers[0] | layers[2], frozenset().union(*layers)):
+        raised = recipes.raised(SCHEMES[base], [Raise(nodes, to)], "a raise")
+        if raised.setting(raised.layer[-1]) == raised.setting():
+            continue  # it is what it was
+        about = own.foreseen(SCHEMES[base], where, nodes, to)
+        found = own(raised, where)
+        assert found is not None and about is not None
+        mixed = made.variant(raised).mixed
+        # A Flatten between two layers goes along with the one before it: then it is dearer.
+        if {node for node, _ in mixed.layers} == nodes:
+            assert about == pytest.approx(found.value, rel=1e-9), nodes
+            exact += 1
+    assert exact >= len(layers) - 1 or (base, to) == ("w8a16", "uint16")
+
+
+def test_what_is_foreseen_has_the_unit_of_a_measured_time(made: Made) -> None:
+    own, where = pricer(made), side()
+    node = frozenset([made.model.proto.graph.node[0].name])
+    before = own.foreseen(SCHEMES["w8a8"], where, node, "uint16")
+    own.saw(SCHEMES["w8a8"], where, timed(0.0031))
+    after = own.foreseen(SCHEMES["w8a8"], where, node, "uint16")
+    assert before is not None and after == pytest.approx(3.1 * before)
+
+
+def test_a_size_is_not_foreseen(made: Made) -> None:
+    assert pricer(made, "size").foreseen(SCHEMES["w8a8"], side(), frozenset(), "uint16") is None
+    made.variants["w8a8"] = SimpleNamespace(file=None)
+    assert pricer(made).foreseen(SCHEMES["w8a8"], side(), frozenset(), "uint16") is None

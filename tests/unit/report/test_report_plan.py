@@ -30,7 +30,7 @@ from report_plans import (
 )
 
 from chipdrift.errors import RunError
-from chipdrift.plan.records import Budget, Plan
+from chipdrift.plan.records import Budget, Plan, Tried
 from chipdrift.records import Interval
 from chipdrift.report import write_report
 from chipdrift.report.plan_page import render_plan
@@ -205,6 +205,13 @@ def test_what_techniques_brought_is_told_with_their_figures() -> None:
     assert "made calibrated-one" in text
     assert text.index("rounding") < text.index("1 that changed no figure") < text.index("fusion")
     assert "Nothing was tried" in section(render_plan(plan()), "techniques")
+
+
+def test_a_change_below_what_is_shown_is_none() -> None:
+    tried = Tried(technique="fusion off", target="a", base="b", before=11.83, after=11.83 - 1e-8)
+    text = section(render_plan(plan(tried=(tried,))), "techniques")
+    assert "1 that changed no figure" in text
+    assert "e-08" not in text.split("1 that changed no figure")[0]
 
 
 def test_the_most_sensitive_layers_stand_first_and_the_rest_is_counted() -> None:
