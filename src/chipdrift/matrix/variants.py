@@ -125,7 +125,12 @@ def _address(model: LoadedModel, scheme: Scheme, info: CalibrationInfo | None) -
 
 def _remembered(store: Store, scheme: Scheme, key: str) -> Variant | None:
     kept = store.fact(f"variant:{key}")
-    if kept is None or "size" not in dict(kept):  # an earlier chipdrift kept no size
+    if kept is None:
+        return None
+    file = store.folder / kept["file"]
+    # An earlier chipdrift kept no size.
+    size = kept["size"] if "size" in kept else file.exists() and file.stat().st_size
+    if not size:
         return None
     return Variant(
         scheme=scheme,
@@ -141,7 +146,7 @@ def _remembered(store: Store, scheme: Scheme, key: str) -> Variant | None:
         mixed=MixedInfo(**kept["mixed"]) if kept.get("mixed") else None,
         kept=frozenset(kept.get("kept", ())),
         fence=frozenset(kept.get("fence", ())),
-        size=kept["size"],
+        size=size,
     )
 
 

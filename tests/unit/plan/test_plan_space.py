@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,3 +125,22 @@ def test_a_model_that_is_another_each_time_is_refused(
         )
         with pytest.raises(ModelError, match="w8a8: its model is another file each time"):
             judge.file(SCHEMES[0])
+
+
+def test_a_folder_of_an_earlier_chipdrift_is_taken_as_it_is(
+    small_model: Path, small_data: Path, tmp_path: Path
+) -> None:
+    """It kept no sizes: what is there is used, what is gone is made again."""
+    there, gone = SCHEMES[:2]
+    with judge_in(tmp_path, small_model, small_data) as judge:
+        files = {scheme.name: judge.file(scheme) for scheme in (there, gone)}
+    with contextlib.closing(sqlite3.connect(tmp_path / "store.sqlite")) as db, db:
+        db.execute(
+            "update facts set value = json_remove(value, '$.size') where key like 'variant%'"
+        )
+    files[gone.name].unlink()
+    stamp = files[there.name].stat().st_mtime_ns
+    with judge_in(tmp_path, small_model, small_data) as judge:
+        for scheme in (there, gone):
+            assert judge.variant(scheme).size == judge.file(scheme).stat().st_size
+    assert files[there.name].stat().st_mtime_ns == stamp
