@@ -292,21 +292,34 @@ def _groups(
     return found
 
 
-def _share_finds(desk: Desk, groups: Mapping[str, GroupSearch]) -> None:
-    """Try each group's best on the others: a variant that serves both need not be shipped twice."""
-    finds: dict[str, Scheme] = {}
-    for group in groups.values():
+def _share_finds(found: Found, most: int | None) -> None:
+    """Try each group's best on the others: a variant that serves both need not be shipped twice.
+
+    Without a cap no chip takes what costs more than what it has; then that is not asked about.
+    """
+    desk, finds = found.desk, dict[str, Scheme]()
+    for group in found.groups.values():
         held = [n for n, figures in group.scores.items() if desk.holds(figures)]
         ranked = sorted(held, key=lambda n: desk.cost(desk.entries[n].scheme, group.side))
         finds.update({name: desk.entries[name].scheme for name in ranked[:_SHARED]})
-    for group in groups.values():
-        group.score_on([scheme for scheme in finds.values() if group.may_run(scheme)])
+    for name, group in found.groups.items():
+        chips = [side for side in found.sides if side.chip.group == name]
+        has = [min(found.costs(side).values(), default=float("inf")) for side in chips]
+        limits = [(side, one * (1 + _SAME)) for side, one in zip(chips, has, strict=True)]
+        group.score_on(
+            [
+                scheme
+                for scheme in finds.values()
+                if group.may_run(scheme)
+                and (most or any(desk.cost(scheme, side) <= limit for side, limit in limits))
+            ]
+        )
 
 
 def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confirmed]:
     """Each chip's choice, confirmed; where it misses, the search goes on and the looks count on."""
     while True:
-        _share_finds(found.desk, found.groups)
+        _share_finds(found, most)
         allowed = _allowed(found, most)
         first = _chosen(found, found.sides, None) if allowed is None else {}
         choices: dict[str, Scheme | None] = {}

@@ -17,7 +17,7 @@ from chipdrift.plan.budget import parse_budget
 from chipdrift.plan.confirm import LOOKS
 from chipdrift.plan.desk import Desk
 from chipdrift.plan.judge import Figures
-from chipdrift.plan.run import _allowed, _chosen, _confirmed
+from chipdrift.plan.run import _allowed, _chosen, _confirmed, _share_finds
 from chipdrift.plan.search import frontier
 from chipdrift.plan.told import Found
 from chipdrift.records import Interval, MetricResult
@@ -310,6 +310,33 @@ def test_a_chip_takes_what_another_found_meanwhile_if_it_costs_less(loss: float)
     done, _, judge = confirmed(chips, losses, None, {"a": "x", "b": "x"})
     assert given(done)["b"] == ("y", "within")
     assert ("x", "b") not in judge.asked
+
+
+@pytest.mark.parametrize(
+    ("most", "asked"), [(None, ["less", "same"]), (2, ["less", "same", "more"])]
+)
+def test_what_costs_a_group_more_than_what_it_has_is_tried_there_only_under_a_cap(
+    most: int | None, asked: list[str]
+) -> None:
+    planted: Planted = {
+        "less": (0.0, 30.0, 1.0),
+        "same": (0.0, 30.0, 2.0),
+        "more": (0.0, 30.0, 3.0),
+    }
+    found = found_for(
+        {"a": planted, "b": {"own": (0.0, 30.0, 2.0)}, "c": {"gone": (0.05, 9.0, 1.0)}}
+    )
+    prices = {name: cost for name, (_, _, cost) in {**planted, "own": (0, 0, 2.0)}.items()}
+    found.desk.price = lambda scheme, side: cast(Any, SimpleNamespace(value=prices[scheme.name]))
+    tried: dict[str, list[str]] = {}
+    for name, group in found.groups.items():
+        cast(Any, group).may_run = lambda scheme: True
+        cast(Any, group).score_on = lambda schemes, name=name: tried.update(
+            {name: [scheme.name for scheme in schemes]}
+        )
+    _share_finds(found, most)
+    assert tried["b"] == [*asked, "own"]
+    assert tried["c"] == ["less", "same", "more", "own"]  # it has nothing yet
 
 
 @given_by(st.data(), st.sampled_from([None, 1, 2, 3]))
