@@ -14,9 +14,9 @@ from typing import Any, cast
 import numpy as np
 import onnxruntime
 import pytest
+from judges import judge_in
 
 from chipdrift.errors import RunError
-from chipdrift.matrix.request import BASELINE_TARGET, resolve
 from chipdrift.metrics import Outputs
 from chipdrift.plan.judge import Figures, Judge
 from chipdrift.plan.options import options_of, try_options, tuned_side
@@ -27,15 +27,7 @@ from chipdrift.targets import get_target
 
 @pytest.fixture
 def judged(small_model: Path, small_data: Path, tmp_path: Path) -> Any:
-    request = resolve(
-        small_model,
-        small_data,
-        schemes=["w8a8"],
-        targets=[BASELINE_TARGET],
-        metric="top1",
-        calibration=small_data.with_name("cal.npz"),
-    )
-    with Judge(tmp_path / "run", request, 1, 60.0) as judge:
+    with judge_in(tmp_path / "run", small_model, small_data) as judge:
         yield judge
 
 

@@ -9,11 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from judges import judge_in
 
 from chipdrift.errors import ModelError
-from chipdrift.matrix.request import BASELINE_TARGET, resolve
 from chipdrift.plan import judge as judging
-from chipdrift.plan.judge import Judge
 from chipdrift.plan.space import Space
 from chipdrift.schemes import get_scheme
 from chipdrift.targets import get_target
@@ -52,18 +51,6 @@ def test_what_was_used_longest_ago_leaves_first(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_not_there_yet_holds_nothing(tmp_path: Path) -> None:
     Space(tmp_path / "models").tidy()
-
-
-def judge_in(folder: Path, small_model: Path, small_data: Path) -> Judge:
-    request = resolve(
-        small_model,
-        small_data,
-        schemes=["w8a8"],
-        targets=[BASELINE_TARGET],
-        metric="top1",
-        calibration=small_data.with_name("cal.npz"),
-    )
-    return Judge(folder, request, 1, 60.0)
 
 
 def test_models_are_made_again_when_they_are_asked_for(
