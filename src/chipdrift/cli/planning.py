@@ -140,13 +140,16 @@ def print_plan(found: Plan, console: Console) -> None:
     """The plan as a table, with its sentences and warnings."""
     from rich.text import Text
 
+    from chipdrift.report.figures import listing
+
     for number, words in enumerate(found.words):
         console.print(Text(words), style="bold" if number == 0 else "", soft_wrap=True)
     console.print()
     console.print(_table(found))
     console.print()
-    for choice in found.choices:
-        console.print(Text(f"{choice.chip}: {choice.why}"), soft_wrap=True)
+    for why in dict.fromkeys(choice.why for choice in found.choices):
+        chips = [choice.chip for choice in found.choices if choice.why == why]
+        console.print(Text(f"{listing(chips)}: {why}"), soft_wrap=True)
     for warning in found.warnings:
         say(f"Warning: {warning}")
 
