@@ -180,11 +180,7 @@ class MixedSearch:
         for handle in handles:
             for part in self.handles(handle.to):
                 less = [part if other is handle else other for other in kept]
-                if (
-                    part.units < handle.units
-                    and self._cost(less) < self._cost(kept)
-                    and self._holds(less)
-                ):
+                if part.units < handle.units and self._cheaper(less, kept) and self._holds(less):
                     kept = less
                     break
         return kept
@@ -196,7 +192,7 @@ class MixedSearch:
             units = frozenset().union(*(other.units for other in kept))
             if handle.units & units and not handle.units <= units:
                 more = [*kept, handle]
-                if self._cost(more) < self._cost(kept) and self._holds(more):
+                if self._cheaper(more, kept) and self._holds(more):
                     kept = more
         return kept
 
@@ -250,6 +246,12 @@ class MixedSearch:
 
     def _cost(self, handles: Sequence[Handle]) -> float:
         return self.desk.cost(self.scheme(handles), self.side)
+
+    def _cheaper(self, some: Sequence[Handle], others: Sequence[Handle]) -> bool:
+        """Whether one set costs less than another; what is foreseen to cost more is not made."""
+        if self._foreseen(some) >= self._foreseen(others):
+            return False
+        return self._cost(some) < self._cost(others)
 
     def _foreseen(self, handles: Sequence[Handle]) -> float:
         """About what a set costs: to make hundreds of models only to price them takes minutes."""
