@@ -52,6 +52,11 @@ def _blind(choice: Choice, answers: list[list[bytes]], golden: ChipGolden) -> st
     same = [answers[0]] * len(answers)
     if len(answers) > 1 and choice.check(same).ok:
         return "a phone that always answers the same"
+    flat = [
+        [_flat(row[i], limit.dtype) for i, limit in enumerate(golden.limits)] for row in answers
+    ]
+    if flat != answers and choice.check(flat).ok:
+        return "a phone that gives every value of an answer the same number"
     for index, limit in enumerate(golden.limits):
         less = [
             [*row[:index], _half(row[index], limit.dtype), *row[index + 1 :]] for row in answers
@@ -59,6 +64,15 @@ def _blind(choice: Choice, answers: list[list[bytes]], golden: ChipGolden) -> st
         if less != answers and choice.check(less).ok:
             return f"a phone that answers half of what is right in {limit.name}"
     return ""
+
+
+def _flat(data: bytes, dtype: str) -> bytes:
+    """The output with each of its values in the middle of their range."""
+    values = np.frombuffer(data, np.dtype(dtype).newbyteorder("<"))
+    if values.dtype.kind == "b" or not values.size:
+        return data
+    low, high = (float(edge) for edge in (values.min(), values.max()))
+    return np.full_like(values, low + (high - low) / 2).tobytes()
 
 
 def _half(data: bytes, dtype: str) -> bytes:

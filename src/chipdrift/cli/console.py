@@ -111,7 +111,7 @@ def show_progress() -> Iterator[Callable[[Progress], None]]:
             say(
                 f"{progress.done} of {progress.planned} samples run"
                 + ("" if left is None else f", {how(progress)} {duration(left)} left")
-                + f" ({progress.doing})"
+                + (f" ({progress.doing})" if progress.doing else "")
             )
 
     yield tell

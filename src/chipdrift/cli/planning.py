@@ -147,9 +147,10 @@ def print_plan(found: Plan, console: Console) -> None:
     console.print()
     console.print(_table(found))
     console.print()
-    for why in dict.fromkeys(choice.why for choice in found.choices):
-        chips = [choice.chip for choice in found.choices if choice.why == why]
-        console.print(Text(f"{listing(chips)}: {why}"), soft_wrap=True)
+    for name, why in dict.fromkeys((choice.variant, choice.why) for choice in found.choices):
+        chips = [c.chip for c in found.choices if (c.variant, c.why) == (name, why)]
+        gets = "" if name is None else f" models/{name}.onnx,"
+        console.print(Text(f"{listing(chips)}:{gets} {why}"), soft_wrap=True)
     for warning in found.warnings:
         say(f"Warning: {warning}")
 

@@ -37,6 +37,25 @@ def drop(reading: Reading, cell: Cell, limit: float, judge: str) -> Judgements:
     yield Judged(outcome, fact, allowed, figure, limit, nodes, command, todo)
 
 
+def metric(reading: Reading, cell: Cell, limit: float, judge: str) -> Judgements:
+    """The metric itself: the least of it, or the most where lower is better."""
+    info = reading.matrix.metric
+    allowed = f"at {'least' if info.higher_is_better else 'most'} {points(f'{limit:g}', info)}"
+    if cell.metric is None:
+        yield missing(f"no {info.name} of it is known", allowed)
+        return
+    times = 100.0 if is_share(info) else 1.0
+    low, high = (
+        None if end is None else rounded(end, times) for end in (cell.metric.low, cell.metric.high)
+    )
+    figure = Figure(rounded(cell.metric.value, times), low, high, sampled=True)
+    fact = f"{points(amount(figure.found, limit), info)}"
+    command, todo = reading.diagnose(cell, sounder(reading.matrix, cell, info))
+    outcome = (at_least if info.higher_is_better else at_most)(figure, limit, judge)
+    nodes = reading.suspects(cell)
+    yield Judged(outcome, fact, allowed, figure, limit, nodes, command, todo)
+
+
 def agreement(reading: Reading, cell: Cell, limit: float, judge: str) -> Judgements:
     """The share of samples with the same answer as the run's baseline."""
     base = reading.matrix.baseline

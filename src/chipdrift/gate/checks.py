@@ -17,6 +17,7 @@ from chipdrift.records import Cell
 
 _HELD: dict[str, Callable[[Reading, Cell, Any, str], Judgements]] = {
     "drop": answers.drop,
+    "metric": answers.metric,
     "agreement": answers.agreement,
     "agree_with": answers.agree_with,
     "fallback": places.fallback,

@@ -46,6 +46,7 @@ class Limits(Record):
     """
 
     drop: _Number | Off | None = None
+    metric: Annotated[float, Field(allow_inf_nan=False, strict=True)] | Off | None = None
     agreement: _Agreement | Off | None = None
     agree_with: dict[str, _Agreement] | Off | None = None
     fallback: _Count | _Patterns | Off | None = None
@@ -98,7 +99,7 @@ class Policy(Record):
 
 
 LIMITS: tuple[str, ...] = (
-    *("drop", "agreement", "agree_with", "fallback", "unexplained", "lsb", "latency_ms"),
+    *("drop", "metric", "agreement", "agree_with", "fallback", "unexplained", "lsb", "latency_ms"),
     *("status", "evidence", "min_samples"),
 )
 """What can be limited, in the order in which it is told."""

@@ -100,6 +100,20 @@ def check_drop(policy: Policy, matrix: Matrix) -> None:
             )
 
 
+def check_metric(policy: Policy, matrix: Matrix) -> None:
+    """Refuse a ``metric`` that no share can have, or that was meant as one of 1."""
+    info = matrix.metric
+    for place, named, limits in parts(policy):
+        limit = limits.metric
+        if not isinstance(limit, float) or not is_share(info) or limit == 0 or 1 < limit <= 100:
+            continue
+        meant = f"; did you mean {100 * limit:g}?" if 0 < limit <= 1 else "."
+        raise ChipdriftError(
+            f"{spot_of(f'Policy {policy.name}', policy.text, (*place, 'metric'))}, {named}: metric "
+            f"= {limit:g} is no limit for {info.name}, which is counted in points of 100{meant}"
+        )
+
+
 def check_ops(policy: Policy, ops: frozenset[str]) -> None:
     """Refuse ops in ``fallback`` that no model file of the run holds; raises UnknownNameError."""
     for place, named, limits in parts(policy):
@@ -205,6 +219,8 @@ def _written(loc: Place) -> Place:
 _EVIDENCE = ", ".join(f'"{kind}"' for kind in get_args(Evidence))
 _WANTED = {
     "drop": "points of the metric that may be lost, a number of 0 or more",
+    "metric": "the least of the metric (the most where lower is better), a number: points of 100 "
+    "for a share, else its own unit",
     "agreement": "the least per cent of the same answers, a number up to 100",
     "agree_with": 'targets with the least per cent of the same answers, { "ort:cpu" = 99 }',
     "fallback": "the most nodes that may leave the NPU, a whole number of 0 or more, or a list of "

@@ -17,12 +17,13 @@ class Check(Record):
 
     ``rule`` says where the limit stands in the policy ("default", "rule 2", "since"), ``line`` on
     which line. ``found``, ``low`` and ``high`` are in the limit's unit, None where there is no such
-    figure: points of a share or the metric's own unit for ``drop``, per cent for ``agreement``,
-    ``agree_with`` and ``unexplained``, steps of the output's quantizer for ``lsb``, milliseconds
-    for ``latency_ms``, counts for the others. ``against`` is the other target of ``agree_with``
-    and ``unexplained``. ``shown`` is what was found in a word, ``allowed`` what the limit accepts.
-    ``breaks`` says whether this alone makes the gate fail: a "fail", or an "unproven" that the
-    policy does not let pass. ``words`` is one sentence for people; ``command`` is what continues.
+    figure: points of a share or the metric's own unit for ``drop`` and ``metric``, per cent for
+    ``agreement``, ``agree_with`` and ``unexplained``, steps of the output's quantizer for ``lsb``,
+    milliseconds for ``latency_ms``, counts for the others. ``against`` is the other target of
+    ``agree_with`` and ``unexplained``. ``shown`` is what was found in a word, ``allowed`` what the
+    limit accepts. ``breaks`` says whether this alone makes the gate fail: a "fail", or an
+    "unproven" that the policy does not let pass. ``words`` is one sentence for people; ``command``
+    is what continues.
     """
 
     limit: str

@@ -14,6 +14,7 @@ from chipdrift.gate.checks import checks_of
 from chipdrift.gate.policy import Policy, SinceLimits
 from chipdrift.gate.policyfile import (
     check_drop,
+    check_metric,
     check_ops,
     check_rules,
     forbids_ops,
@@ -46,6 +47,7 @@ def run_gate(
     matrix = reading.matrix
     check_rules(held, matrix)
     check_drop(held, matrix)
+    check_metric(held, matrix)
     # Of an import nobody knows the ops, nor where they ran: that is told cell by cell.
     if forbids_ops(held) and matrix.imported is None:
         check_ops(held, _ops(Path(run), matrix))

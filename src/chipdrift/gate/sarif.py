@@ -20,6 +20,7 @@ _MOST_NODES = 20
 
 RULES: dict[str, str] = {
     "drop": "The metric that may be lost against the run's baseline.",
+    "metric": "The least of the metric, or the most where lower is better.",
     "agreement": "The least share of samples with the same answer as the run's baseline.",
     "agree_with": "The least share of samples with the same answer as another target.",
     "fallback": "The nodes that may leave the NPU.",

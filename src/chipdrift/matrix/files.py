@@ -97,12 +97,15 @@ def read_matrix(folder: str | Path) -> Matrix:
     file = Path(folder) / MATRIX_FILE
     if not file.exists():
         begun = (Path(folder) / "store.sqlite").exists()
+        plan = (Path(folder) / "confirm" / MATRIX_FILE).exists()
         raise RunError(
             f"Run {folder}: "
             + (
                 "it was begun and not finished: run the same chipdrift matrix command again, it "
                 "goes on from what was measured."
                 if begun
+                else f"it is a plan. Its run is {Path(folder) / 'confirm'}."
+                if plan
                 else f"no such run. Make one with chipdrift matrix MODEL --data DATA -o {folder}."
             )
         )

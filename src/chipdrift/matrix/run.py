@@ -151,7 +151,8 @@ def measure(
     if not baseline.runs:
         raise ModelError(
             f"Model {request.model.path}: the baseline on {BASELINE_TARGET} does not run: "
-            f"{baseline.reason}. A model that onnxruntime cannot run cannot be compared."
+            f"{baseline.reason}. A model that onnxruntime cannot run, with --shape as it was "
+            "given, cannot be compared."
         )
     check_labels(store, request, baseline)
     families = _families(cells) if 0 < audit < len(request.samples) else []

@@ -125,6 +125,10 @@ class Scheduler:
         for slot, target in zip(self._slots, here, strict=False):
             slot.worker = WorkerProcess(target, slot.core)
 
+    def begin(self) -> None:
+        """Count from nothing again: what follows is another question."""
+        self._done = self._planned = 0
+
     def close(self) -> None:
         """End every worker."""
         for slot in self._slots:

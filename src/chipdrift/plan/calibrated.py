@@ -83,6 +83,7 @@ def _calibrate(
             desk.recipes.folder,
             name=name,
             preparation=desk.judge.preparation,
+            tell=lambda words: desk.tell(f"{side.chip.name}: {base.name}, {words}"),
         )
 
     if target.name.startswith("sim:"):

@@ -133,7 +133,7 @@ def _nearest(
     asked = [(scheme, figures) for scheme, figures in seen if figures.loss is not None]
     ran = _among(asked, allowed)
     if not ran:
-        figures = seen[0][1] if seen else Figures(error="no candidate runs on it")
+        figures = seen[0][1] if seen else Figures(error="the warnings say why")
         return Confirmed(None, "none", figures, 0)
     scheme, _ = min(ran, key=lambda item: _over(budget, judge, item[1]))
     figures = judge.measure([(scheme, side.target)], level=1 - 0.05 / len(asked))[0]

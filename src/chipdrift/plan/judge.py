@@ -164,6 +164,7 @@ class Judge:
         wanted = self.every if indices is None else tuple(indices)
         cells = [self._cell(scheme, target) for scheme, target in pairs]
         assert self._scheduler is not None
+        self._scheduler.begin()
         with self.store.understood():
             for cell in cells:
                 if cell.runs and lacks(self.store, self.request.samples, cell, wanted):
@@ -197,7 +198,8 @@ class Judge:
         if not cell.runs:
             raise ModelError(
                 f"Model {self.request.model.path}: the baseline on {BASELINE_TARGET} does not run: "
-                f"{cell.reason}. A model that onnxruntime cannot run cannot be planned for."
+                f"{cell.reason}. A model that onnxruntime cannot run, with --shape as it was "
+                "given, cannot be planned for."
             )
         check_labels(self.store, self.request, cell)
         for name, array in self.baseline(self.every).arrays.items():

@@ -82,6 +82,7 @@ class MixedSearch:
         found: list[tuple[Handle, float]] = []
         # Some at a time: their models together would take gigabytes of the disk.
         for start in range(0, len(handles), _RANKED):
+            self._tell(f"{start} of {counted(len(handles), 'layer')} ranked")
             found += self._gains(to, given, handles[start : start + _RANKED])
         return sorted(found, key=lambda item: (-item[1], item[0].key))
 
@@ -222,14 +223,23 @@ class MixedSearch:
     def _holds(self, handles: Sequence[Handle]) -> bool:
         """Whether a set holds the budget, by who judges it or by the engine that leads there."""
         if self._judge(handles).name != self.side.ranker.name:
-            return self._excess(handles) + self.offset <= ROUNDING - self.margin
-        return self.desk.holds(self._asked(handles), self.margin)
+            holds = self._excess(handles) + self.offset <= ROUNDING - self.margin
+        else:
+            holds = self.desk.holds(self._asked(handles), self.margin)
+        self._tell(f"{counted(len(handles), 'raise')}: {'holds' if holds else 'not enough'}")
+        return holds
 
     def _holds_there(self, handles: Sequence[Handle]) -> bool:
         """Whether a set that the engine led to holds the budget by who judges it."""
         figures = self._asked(handles)
         self.offset = self.desk.excess(figures) - self._excess(handles)
-        return self.desk.holds(figures, self.margin)
+        holds = self.desk.holds(figures, self.margin)
+        told = f"{counted(len(handles), 'raise')} on {self._judge(handles).name}"
+        self._tell(f"{told}: {'holds' if holds else 'not enough'}")
+        return holds
+
+    def _tell(self, words: str) -> None:
+        self.desk.tell(f"{self.side.chip.name}: {self.base.name}, {words}")
 
     def _judge(self, handles: Sequence[Handle]) -> Target:
         return self.side.judge_of(self.scheme(handles))

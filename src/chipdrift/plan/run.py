@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -165,7 +165,7 @@ def read_plan(folder: str | Path) -> Plan:
         ) from error
 
 
-@contextmanager
+@contextlib.contextmanager
 def _search(
     folder: Path,
     asked: Asked,
@@ -328,7 +328,9 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
             queue = found.queue(side, allowed, first.get(side.chip.name))
             choices[side.chip.name] = next(iter(queue), None)
         asked = sum(len(one) for one in found.seen.values())
-        found.desk.tell("confirming on data that was not used to choose")
+        names = {name: {scheme.name for scheme, _ in tried} for name, tried in found.seen.items()}
+        if any(s is not None and s.name not in names.get(c, ()) for c, s in choices.items()):
+            found.desk.tell("confirming on data that was not used to choose")
         confirmed = confirm(judge, found.desk.budget, found.sides, choices, found.seen, allowed)
         missed = [
             side
@@ -338,7 +340,7 @@ def _confirmed(found: Found, judge: Judge, most: int | None) -> dict[str, Confir
         now = sum(len(one) for one in found.seen.values())
         broken = any(done.standing == "none" for done in confirmed.values())
         if now == asked or not (_go_on(found, missed, confirmed) or broken or most is not None):
-            confirmed = _shared(found, judge, confirmed)
+            confirmed = _last_look(found, judge, _shared(found, judge, confirmed), most)
             found.alone = _chosen(found, found.sides, None)
             return confirmed
 
@@ -365,6 +367,33 @@ def _shared(found: Found, judge: Judge, confirmed: Mapping[str, Confirmed]) -> d
             scheme = shipped[min(less, key=lambda name: (may[name], name))]
             done = look(judge, desk.budget, side, scheme, found.seen)
             after[side.chip.name] = done or own
+    return after
+
+
+def _last_look(
+    found: Found, judge: Judge, confirmed: Mapping[str, Confirmed], most: int | None
+) -> dict[str, Confirmed]:
+    """The choices, where a chip on which all its looks missed has one more, at the surest.
+
+    Under a cap that is one of those that are shipped already, where no more may be.
+    """
+    after = dict(confirmed)
+    for side in found.sides:
+        own = after[side.chip.name]
+        if own.scheme is None or own.standing != "missed":
+            continue
+        others = [done.scheme for name, done in after.items() if name != side.chip.name]
+        shipped = {scheme.name for scheme in others if scheme is not None}
+        may = None if most is None or len(shipped) < most else shipped
+        scheme = found.surest(side, may)
+        if scheme is not None:
+            found.desk.tell(f"{side.chip.name}: a last look, at {scheme.name}")
+            done = look(judge, found.desk.budget, side, scheme, found.seen)
+            if done is None:  # the nearest of all that were asked about
+                among = None if most is None else {own.scheme.name, scheme.name}
+                told = confirm(judge, found.desk.budget, [side], {}, found.seen, among)
+                done = told[side.chip.name]
+            after[side.chip.name] = done
     return after
 
 
@@ -426,7 +455,10 @@ def _chosen(found: Found, sides: Sequence[Side], most: int | None) -> dict[str, 
 
 
 def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed]) -> dict[str, Path]:
-    """The model files of all variants, and of the safe one, under the plan's ``models``."""
+    """The model files of all variants, and of the safe one, under the plan's ``models``.
+
+    Those of an earlier plan in the folder that are no variants now are removed.
+    """
     schemes = [c.scheme for c in confirmed.values() if c.scheme is not None]
     files: dict[str, Path] = {}
     for scheme in (*schemes, judge.request.baseline):
@@ -435,6 +467,11 @@ def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed])
         place = folder / "models" / f"{scheme.name}.onnx"
         _write(place, judge.file(scheme).read_bytes())
         files[scheme.name] = place
+    if (folder / PLAN_FILE).is_file():
+        with contextlib.suppress(RunError, OSError):
+            earlier = {Path(variant.file).name for variant in read_plan(folder).variants}
+            for name in earlier - {place.name for place in files.values()}:
+                (folder / "models" / name).unlink(missing_ok=True)
     return files
 
 

@@ -91,7 +91,8 @@ class GroupSearch:
         return self.side.chip.name
 
     def _simple(self) -> None:
-        self.desk.tell(f"{self._who}: {', '.join(s.name for s in self.runs)}")
+        named = ", ".join(s.name for s in self.runs) or "no scheme runs on it"
+        self.desk.tell(f"{self._who}: {named}")
         for scheme in self.runs:
             words = (scheme.description or scheme.name).rstrip(".")
             how: How = "float" if scheme.kind == "float16" else "scheme"

@@ -76,7 +76,7 @@ class Found:
         scores, lost = self.group(side).scores, self._lost(side)
         return {
             name: self._cost(name, side)
-            for name in self._held(side)
+            for name in self.held(side)
             if name not in out
             and (name in seen or not self.spent(side))
             and (name in seen or near[name] > least or self.desk.holds(scores[name], lost))
@@ -124,12 +124,40 @@ class Found:
         ranked = sorted(held, key=lambda n: (n != first, held[n], -near[n], n))
         return [self.desk.entries[name].scheme for name in ranked]
 
+    def surest(self, side: Side, allowed: Container[str] | None = None) -> Scheme | None:
+        """What is the likeliest to hold where the confirming samples spoke against the others.
+
+        Of those that held on the choosing samples the cheapest with room for twice what was lost
+        from the ones to the others; where none has as much, the one with the most.
+        """
+        scores, out = self.group(side).scores, self._names(side)
+        left = [
+            name
+            for name in self.held(side)
+            if name not in out and (allowed is None or name in allowed)
+        ]
+        lost = 2 * self._lost(side)
+        sure = [name for name in left if self.desk.holds(scores[name], lost)]
+        best: str | None
+        if sure:
+            best = min(sure, key=lambda name: (self._cost(name, side), name))
+        else:
+            near = self.nearness(side)
+            ranked = sorted(left, key=lambda n: (self.desk.excess(scores[n]), -near[n], n))
+            best = ranked[0] if ranked else None
+        return None if best is None else self.desk.entries[best].scheme
+
     def singles(self) -> list[Scheme]:
         """The simple schemes that hold the budget on every chip, cheapest first.
 
-        One that missed on the confirming samples of a chip is none, nor is one that did not run.
+        What a chip's confirming samples were asked about holds there or not; all else on the
+        choosing samples.
         """
-        held = [self._held(side) - self.missed(side) - self.failed(side) for side in self.sides]
+        held = []
+        for side in self.sides:
+            asked = {scheme.name: figures for scheme, figures in self._seen(side)}
+            there = {name for name, figures in asked.items() if self.desk.holds(figures)}
+            held.append((self.held(side) - asked.keys()) | there)
         simple = [s for s in self.asked.choosing.schemes if all(s.name in some for some in held)]
 
         def rank(scheme: Scheme) -> tuple[float, float]:
@@ -139,7 +167,8 @@ class Found:
 
         return sorted(simple, key=rank)
 
-    def _held(self, side: Side) -> set[str]:
+    def held(self, side: Side) -> set[str]:
+        """What holds the budget on the choosing samples."""
         scores = self.group(side).scores
         return {name for name, figures in scores.items() if self.desk.holds(figures)}
 
@@ -207,11 +236,12 @@ def _choice(found: Found, side: Side, done: Confirmed, capped: bool) -> Choice:
     scheme, figures = done.scheme, done.figures
     name = found.alone.get(side.chip.name)
     alone = found.desk.entries[name].scheme if name is not None else None
+    held = scheme is not None and scheme.name in found.held(side)
     return Choice(
         chip=side.chip.name,
         variant=scheme.name if scheme is not None else None,
         standing=done.standing,
-        why=why(found.desk.budget, side.chip, found.desk.entries, done, capped),
+        why=why(side.chip, found.desk.entries, done, held, capped),
         cost=_price(found, scheme, side),
         metric=figures.metric,
         loss=figures.loss,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from chipdrift.counts import counted
 from chipdrift.plan.confirm import Confirmed
 from chipdrift.plan.desk import Entry
-from chipdrift.plan.records import Budget, Choice, Cost, Plan, PlanChip
+from chipdrift.plan.records import Choice, Cost, Plan, PlanChip
 from chipdrift.records import Interval
 
 _RESTS = {
@@ -58,18 +58,23 @@ def cost_words(cost: Cost | None) -> str:
 
 
 def why(
-    budget: Budget,
     chip: PlanChip,
     entries: Mapping[str, Entry],
     done: Confirmed,
+    held: bool = True,
     capped: bool = False,
 ) -> str:
-    """Why a chip gets what it gets, in a sentence or two; ``capped``: of few variants."""
+    """Why a chip gets what it gets, in a sentence or two.
+
+    ``held``: on the choosing samples, too; ``capped``: of few variants.
+    """
     if done.scheme is None:
-        return f"No candidate runs on {chip.target}: {done.figures.error}."
+        return f"Nothing was confirmed on {chip.target}: {done.figures.error}."
     entry = entries[done.scheme.name]
     cheapest = "the cheapest that held on the choosing samples and holds on these"
-    if capped:
+    if not held:
+        cheapest = "none held on the choosing samples; of those nearest to it, this holds on these"
+    elif capped:
         cheapest = "of the variants that the cap leaves, the cheapest that holds the budget"
     elif done.looks > 1:
         cheapest = "the first by its cost that holds on the choosing samples and on these"
@@ -87,7 +92,7 @@ def why(
     if done.looks > 1:
         if done.passed_over and done.standing != "missed":
             names = ", ".join(name for name, _ in done.passed_over)
-            text += f" Before it {names} held on the choosing samples and not on these."
+            text += f" Before it {names} missed on these."
         text += f" The interval is widened for the {done.looks} looks."
     return text
 
@@ -125,7 +130,7 @@ def plan_words(plan: Plan) -> tuple[str, ...]:
                 "one scheme for all is as good."
             )
     elif plan.single is None and not bad:
-        said.append("No simple scheme holds the budget on all chips at once.")
+        said.append("No simple scheme was seen to hold the budget on all chips at once.")
     if plan.cap_words:
         said.append(plan.cap_words)
     return tuple(said)

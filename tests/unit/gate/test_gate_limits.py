@@ -26,7 +26,7 @@ from report_diagnoses import diagnosis, parted, side
 
 from chipdrift.errors import ChipdriftError
 from chipdrift.gate import Gate
-from chipdrift.records import Lsb, NodePlace, PhoneRun, PhoneState, Placement
+from chipdrift.records import Lsb, Matrix, MetricResult, NodePlace, PhoneRun, PhoneState, Placement
 
 LOST = lost("w8a8", A, points=3.0, low=1.2, high=4.9)
 RUN = matrix(cell("fp32", CPU), cell("w8a8", CPU), LOST)
@@ -46,6 +46,51 @@ def test_drop(limit: float, outcome: str, case: Case) -> None:
     assert (check.found, check.low, check.high) == (3.0, 1.2, 4.9)
     assert check.outcome == outcome
     assert check.breaks is (outcome == "fail")
+
+
+def measured(up: bool, share: bool, value: float, low: float, high: float) -> Matrix:
+    """A run whose w8a8 has this metric."""
+    found = cell("w8a8", A)
+    figure = MetricResult(name="m", value=value, low=low, high=high)
+    info = RUN.metric.model_copy(
+        update={
+            "name": "m",
+            "higher_is_better": up,
+            "interval": "Wilson 95 %" if share else "bootstrap 95 %",
+        }
+    )
+    made = matrix(cell("fp32", CPU), found.model_copy(update={"metric": figure}))
+    return made.model_copy(update={"metric": info})
+
+
+@pytest.mark.parametrize(
+    ("limit", "up", "outcome"),
+    [
+        *[(19.9, True, "pass"), (20.0, True, "unproven"), (22.1, True, "fail")],
+        *[(19.9, False, "fail"), (20.0, False, "unproven"), (22.1, False, "pass")],
+    ],
+)
+def test_the_metric_itself(limit: float, up: bool, outcome: str, case: Case) -> None:
+    run = measured(up, False, 21.0, 19.95, 22.05)
+    policy = f'[[rule]]\nschemes = ["w8a8"]\nmetric = {limit}\n'
+    check = case.holds(run).one(policy, "metric")
+    assert (check.found, check.low, check.high) == (21.0, 19.95, 22.05)
+    assert check.outcome == outcome
+    assert check.allowed == f"at {'least' if up else 'most'} {limit:g} of m"
+
+
+def test_a_share_is_counted_in_points(case: Case) -> None:
+    run = measured(True, True, 0.93, 0.92, 0.94)
+    rule = '[[rule]]\nschemes = ["w8a8"]\nmetric = '
+    check = case.holds(run).one(f"{rule}92\n", "metric")
+    assert (check.found, check.low, check.high, check.outcome) == (93.0, 92.0, 94.0, "pass")
+    assert case.holds(run).one(f"{rule}95\n", "metric").outcome == "fail"
+    for limit, meant in ((0.9, "did you mean 90?"), (150.0, "points of 100."), (-3.0, "of 100.")):
+        with pytest.raises(
+            ChipdriftError, match=r"line 3, rule 1: metric = .* is no limit"
+        ) as told:
+            case.holds(run).gate(f"{rule}{limit}\n")
+        assert str(told.value).endswith(meant)
 
 
 @pytest.mark.parametrize(("limit", "outcome"), [(2.9, "fail"), (3.0, "pass")])

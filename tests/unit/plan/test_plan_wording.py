@@ -89,7 +89,9 @@ def test_what_is_saved_is_said_with_what_it_rests_on() -> None:
         "cost model: the search did not choose it. Plan with --scheme w8a16 to get it."
     )
     assert "one scheme for all is as good" in plan_words(plan(*both, single="w8", saved=0.0))[2]
-    assert plan_words(plan(*both))[2] == "No simple scheme holds the budget on all chips at once."
+    assert plan_words(plan(*both))[2] == (
+        "No simple scheme was seen to hold the budget on all chips at once."
+    )
 
 
 def test_what_a_cap_costs() -> None:
@@ -125,7 +127,7 @@ def test_a_cap_that_costs_a_chip_its_budget_is_not_said_to_cost_nothing() -> Non
     ("standing", "looks", "passed", "words", "without"),
     [
         ("confirmed", 1, (), "the interval's end holds the budget, too", "widened"),
-        ("within", 2, (("x", 0.1),), "Before it x held on the choosing samples", "nearest"),
+        ("within", 2, (("x", 0.1),), "Before it x missed on these", "nearest"),
         ("missed", 2, (("x", 0.1),), "this one comes nearest", "Before it"),
     ],
 )
@@ -136,14 +138,24 @@ def test_why_a_chip_gets_what_it_gets(
     entries = cast(Any, {"y": SimpleNamespace(words="all in 16 bits")})
     scheme = cast(Any, SimpleNamespace(name="y"))
     done = Confirmed(scheme, cast(Any, standing), Figures(), looks, passed)
-    found = why(cast(Any, None), chip, entries, done)
+    found = why(chip, entries, done)
     assert found.startswith("all in 16 bits: ")
     assert words in found and without not in found
     assert "on the vendor's simulator, which is not silicon" in found
     assert ("widened for the 2 looks" in found) == (looks == 2)
 
 
+def test_what_did_not_hold_on_the_choosing_samples_is_not_said_to() -> None:
+    chip = cast(Any, SimpleNamespace(target="htp:sm8550", evidence="vendor-simulator"))
+    entries = cast(Any, {"y": SimpleNamespace(words="all in 16 bits")})
+    done = Confirmed(cast(Any, SimpleNamespace(name="y")), "within", Figures(), 1, ())
+    assert "the cheapest that held on the choosing samples" in why(chip, entries, done)
+    found = why(chip, entries, done, held=False)
+    assert "none held on the choosing samples; of those nearest to it, this holds" in found
+    assert "cheapest" not in found
+
+
 def test_why_nothing_runs() -> None:
     chip = cast(Any, SimpleNamespace(target="htp:sm8550", evidence="vendor-simulator"))
     done = Confirmed(None, "none", Figures(error="no session"), 1)
-    assert why(cast(Any, None), chip, {}, done) == ("No candidate runs on htp:sm8550: no session.")
+    assert why(chip, {}, done) == "Nothing was confirmed on htp:sm8550: no session."

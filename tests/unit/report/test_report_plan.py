@@ -289,7 +289,7 @@ def test_a_plans_score_without_a_figure_says_why() -> None:
 
 
 RAW = (
-    "No candidate runs on htp:x: [ONNXRuntimeError] : 1 : FAIL : Node 'c5' OpType:Conv was "
+    "Nothing was confirmed on htp:x: [ONNXRuntimeError] : 1 : FAIL : Node 'c5' OpType:Conv was "
     f"inserted using the NHWC format as requested by QNNExecutionProvider, but {'was not ' * 40}it."
 )
 
@@ -301,7 +301,9 @@ def test_a_raw_error_is_one_line_on_top_and_whole_below() -> None:
     )
     html = render_plan(made.model_copy(update={"choices": choices}))
     (shown,) = [text for _, text in summary(html) if "gets nothing" in text]
-    assert shown.startswith("none gets nothing: No candidate runs on htp:x: Node 'c5' OpType:Conv")
+    assert shown.startswith(
+        "none gets nothing: Nothing was confirmed on htp:x: Node 'c5' OpType:Conv"
+    )
     assert shown.endswith(" ...") and len(shown) < 190
     assert "ONNXRuntimeError" not in shown
     assert RAW in section(html, "choices")

@@ -91,6 +91,7 @@ def calibrate_on(
     unit: str = "loss",
     name: str | None = None,
     preparation: Preparation | None = None,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> Calibrated:
     """Change ``scheme`` (of kind ``qdq``) so that ``model`` does better on the oracle's numerics.
 
@@ -117,7 +118,8 @@ def calibrate_on(
     made = name or f"{scheme.name}-{oracle.name.replace(':', '-').replace('/', '-')}"[:64]
     score, kept, tried = first, list[str](), list[Tried]()
     level = _LEVEL / len(techniques)
-    for technique in [t for t in _TECHNIQUES if t in techniques]:
+    for number, technique in enumerate([t for t in _TECHNIQUES if t in techniques], 1):
+        tell(f"{technique}, {number} of {len(techniques)}")
         if technique != EQUALIZATION and not state.ranges:
             state = state.with_ranges(measured_ranges(bench, state))
         told, new = _try(bench, judge, technique, state, score, hold, level)
