@@ -123,6 +123,11 @@ def refuse(run: Path, policy: Callable[[str], Path], cli: Cli) -> Callable[..., 
 
 def test_mistakes(refuse: Callable[..., str], cli: Cli, run: Path, tmp_path: Path) -> None:
     assert "no such run" in refuse(run=tmp_path / "nowhere")
+    (tmp_path / "plan" / "confirm").mkdir(parents=True)
+    (tmp_path / "plan" / "confirm" / "matrix.json").write_text("{}")
+    assert f"it is a plan. Its run is {tmp_path / 'plan' / 'confirm'}." in refuse(
+        run=tmp_path / "plan"
+    )
     assert "line 2" in refuse(text="[default]\ndrop = \n")
     assert "Did you mean drop" in refuse(text="[default]\ndorp = 1\n")
     assert "Near names: ort:cpu" in refuse(text='[[rule]]\ntargets = ["ort:cup"]\ndrop = 1\n')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -344,3 +345,18 @@ def test_a_scheme_of_the_users_own_file_is_planned_with_and_confirmed(tmp_path: 
     assert "mine" in {score.scheme for score in found.scores if score.within}
     (confirmed,) = {cell.scheme for cell in read_matrix(tmp_path / "own" / "confirm").cells}
     assert confirmed == found.choices[0].variant
+
+
+def test_models_of_an_earlier_plan_are_no_variants(
+    mixed: tuple[Path, Plan], tmp_path: Path
+) -> None:
+    """What somebody else put there stays."""
+    out = tmp_path / "again"
+    shutil.copytree(mixed[0], out)
+    (out / "models" / "mine.onnx").write_bytes(b"mine")
+    code, _, told = plan(out, "--chips", ENGINE, "--budget", "sqnr >= 20", *SHORT, "--json")
+    assert code == 0, told
+    variants = {variant.file for variant in read_plan(out).variants}
+    assert variants != {variant.file for variant in mixed[1].variants}
+    there = {f"models/{file.name}" for file in (out / "models").iterdir()}
+    assert there == variants | {"models/mine.onnx"}

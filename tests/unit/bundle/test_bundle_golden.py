@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import bundle_fixtures
 import numpy as np
@@ -13,6 +14,7 @@ from bundles import change_plan
 
 from chipdrift.bundle import Made, make_bundle
 from chipdrift.bundle.tolerance import distance_of, limit_of
+from chipdrift.bundle.tried import _blind
 from chipdrift.matrix import read_matrix
 from chipdrift.records import Cell, Lsb, Matrix, Quantizer, SiliconCheck
 
@@ -170,3 +172,20 @@ def test_a_chip_that_was_not_confirmed_has_no_self_check(own_plan: Path, tmp_pat
     assert chips["sm8550"].golden is None
     assert chips["sm8450"].golden is not None
     assert any(w.startswith("sm8550: not measured under what it gets") for w in made.warnings)
+
+
+def test_a_check_that_a_flat_answer_passes_is_told() -> None:
+    """A limit below the largest answer and above half of the answers' range: zeros are refused."""
+    choice = SimpleNamespace(check=lambda answers: SimpleNamespace(ok=near(answers)))
+    right = [[np.array(row, np.float32).tobytes()] for row in ([5.0, 6.0, 7.0], [6.0, 8.0, 7.5])]
+
+    def near(answers: list[list[bytes]]) -> bool:
+        rows = [np.frombuffer(row[0], np.float32) for row in answers]
+        wanted = [np.frombuffer(row[0], np.float32) for row in right]
+        return all(np.abs(a - b).max() <= 1.0 for a, b in zip(rows, wanted, strict=True))
+
+    golden = SimpleNamespace(limits=[SimpleNamespace(dtype="float32", name="logits")])
+    found = _blind(cast(Any, choice), right, cast(Any, golden))
+    assert found == "a phone that gives every value of an answer the same number"
+    right[1] = [np.array([6.0, 8.5, 7.5], np.float32).tobytes()]  # flat is 1.25 off
+    assert _blind(cast(Any, choice), right, cast(Any, golden)) == ""

@@ -135,6 +135,16 @@ def test_a_technique_that_harms_is_told_and_left(
     assert not list(tmp_path.iterdir())
 
 
+def test_each_technique_is_announced(small: Any, tmp_path: Path) -> None:
+    told: list[str] = []
+    names = ["weight ranges", "bias correction"]
+    calibrate(small, tmp_path, techniques=names, tell=told.append)
+    assert [words.partition(",")[0] for words in told] == [
+        n for n in running.TECHNIQUES if n in names
+    ]
+    assert [words.partition(", ")[2] for words in told] == ["1 of 2", "2 of 2"]
+
+
 def test_an_oracle_that_falls_silent_costs_the_technique_alone(small: Any, tmp_path: Path) -> None:
     engine = Engine(get_profile("ort-mlas"))
 

@@ -62,6 +62,17 @@ def test_figures_are_those_of_the_outputs(
     assert (found.samples, found.fallback, found.error) == (40, 0, None)
 
 
+def test_every_question_is_counted_from_nothing(judged: Judge) -> None:
+    last: list[Any] = []
+    assert judged._scheduler is not None
+    judged._scheduler._progress = last.append
+    counts = []
+    for scheme, few in (("w8a8", (0, 1)), ("w8a8_pc", (0, 1, 2)), ("w8a8", (0, 1, 2))):
+        judged.measure([(get_scheme(scheme), get_target("ort:cpu"))], few)
+        counts.append((last[-1].done, last[-1].planned))
+    assert counts == [(2, 2), (3, 3), (1, 1)]
+
+
 def test_a_loss_is_positive_where_the_metric_fell(judged: Judge) -> None:
     """Planted outputs: the baseline is right on 30 of 40, the candidate on 10 of these."""
     labels = cast(Any, judged.request.samples.labels)

@@ -384,6 +384,23 @@ def test_what_costs_a_group_more_than_what_it_has_is_tried_there_only_under_a_ca
     assert tried["c"] == ["less", "same", "more", "own"]  # it has nothing yet
 
 
+def test_a_single_scheme_holds_where_the_confirming_samples_say_so_or_else_the_choosing() -> None:
+    """x misses on the choosing samples and is shipped all the same; y held there and misses."""
+    chips: dict[str, Planted] = {
+        chip: {"x": (0.02, 30.0, 1.0), "y": (0.0, 30.0, 2.0), "z": (0.0, 30.0, 3.0)}
+        for chip in "ab"
+    }
+    found = found_for(chips)
+    schemes = [found.desk.entries[name].scheme for name in "xyz"]
+    found.asked = cast(Any, SimpleNamespace(choosing=SimpleNamespace(schemes=schemes)))
+    assert [scheme.name for scheme in found.singles()] == ["y", "z"]
+    for chip in "ab":
+        found.seen[chip] = [(schemes[0], figures(0.0, 30.0)), (schemes[1], figures(0.05, 30.0))]
+    assert [scheme.name for scheme in found.singles()] == ["x", "z"]
+    found.seen["b"][0] = (schemes[0], figures(None, 0.0))
+    assert [scheme.name for scheme in found.singles()] == ["z"]
+
+
 @given_by(st.data(), st.sampled_from([None, 1, 2, 3]))
 @settings(max_examples=300, deadline=None)
 def test_whatever_the_confirming_samples_say_the_cap_and_the_figures_hold(
