@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,9 @@ from chipdrift.plan.sides import Side
 from chipdrift.records import Interval
 from chipdrift.schemes import Scheme
 from chipdrift.targets import Target
+
+# Seconds between two notes on how a search gets on.
+_EVERY = 10.0
 
 Price = Callable[[Scheme, Side], Cost | None]
 # About what a scheme costs on a chip with these nodes raised to a type; None: nobody knows.
@@ -45,6 +49,13 @@ class Desk:
     sensitivity: list[Sensitivity] = field(default_factory=list)
     tried: list[Tried] = field(default_factory=list)
     foresee: Foresee = lambda *_: None
+    _noted: float = field(default_factory=time.monotonic)
+
+    def note(self, words: str) -> None:
+        """Tell what is only worth a line where the search takes its time."""
+        if time.monotonic() - self._noted >= _EVERY:
+            self.tell(words)
+            self._noted = time.monotonic()
 
     def add(self, entry: Entry) -> Scheme:
         """Remember a candidate; the first entry of a scheme stays."""

@@ -82,7 +82,8 @@ class MixedSearch:
         found: list[tuple[Handle, float]] = []
         # Some at a time: their models together would take gigabytes of the disk.
         for start in range(0, len(handles), _RANKED):
-            self._tell(f"{start} of {counted(len(handles), 'layer')} ranked")
+            ranked = f"{start} of {counted(len(handles), 'layer')} ranked"
+            self.desk.note(f"{self.side.chip.name}: {self.base.name}, {ranked}")
             found += self._gains(to, given, handles[start : start + _RANKED])
         return sorted(found, key=lambda item: (-item[1], item[0].key))
 
@@ -226,7 +227,7 @@ class MixedSearch:
             holds = self._excess(handles) + self.offset <= ROUNDING - self.margin
         else:
             holds = self.desk.holds(self._asked(handles), self.margin)
-        self._tell(f"{counted(len(handles), 'raise')}: {'holds' if holds else 'not enough'}")
+        self._note(handles, holds)
         return holds
 
     def _holds_there(self, handles: Sequence[Handle]) -> bool:
@@ -234,12 +235,12 @@ class MixedSearch:
         figures = self._asked(handles)
         self.offset = self.desk.excess(figures) - self._excess(handles)
         holds = self.desk.holds(figures, self.margin)
-        told = f"{counted(len(handles), 'raise')} on {self._judge(handles).name}"
-        self._tell(f"{told}: {'holds' if holds else 'not enough'}")
+        self._note(handles, holds)
         return holds
 
-    def _tell(self, words: str) -> None:
-        self.desk.tell(f"{self.side.chip.name}: {self.base.name}, {words}")
+    def _note(self, handles: Sequence[Handle], holds: bool) -> None:
+        found = "holds" if holds else "not enough"
+        self.desk.note(f"{self.side.chip.name}: {self.scheme(handles).name}: {found}")
 
     def _judge(self, handles: Sequence[Handle]) -> Target:
         return self.side.judge_of(self.scheme(handles))

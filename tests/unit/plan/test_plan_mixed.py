@@ -315,3 +315,14 @@ def test_what_costs_as_much_as_one_that_holds_is_not_tried(tmp_path: Path, model
     before = list(judge.whole)
     assert looking.climb("float32") is None
     assert (looking.desk.sensitivity, judge.whole) == ([], before)
+
+
+def test_notes_are_told_where_a_search_takes_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    now = [0.0]
+    monkeypatch.setattr("chipdrift.plan.desk.time", SimpleNamespace(monotonic=lambda: now[0]))
+    desk = Desk(*(cast(Any, None),) * 4, tell=told.append, _noted=0.0)
+    for number, seconds in enumerate((1.0, 9.0, 10.0, 12.0, 19.9, 20.0, 45.0)):
+        now[0] = seconds
+        desk.note(str(number))
+    assert told == ["2", "5", "6"]
