@@ -21,5 +21,8 @@ def test_chips_with_one_reason_are_told_together() -> None:
     stream = io.StringIO()
     print_plan(plan(choices=tuple(choices)), Console(file=stream, width=60, force_terminal=False))
     text = stream.getvalue()
-    assert f"sm8350, sm8450 and sm8550: {same}\nsm7550: {other}\n" in text
+    assert (
+        f"sm8350, sm8450 and sm8550: models/w8a8.onnx, {same}\nsm7550: models/fp16.onnx, {other}\n"
+        in text
+    )
     assert text.count(same) == 1
