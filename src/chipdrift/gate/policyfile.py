@@ -105,9 +105,13 @@ def check_metric(policy: Policy, matrix: Matrix) -> None:
     info = matrix.metric
     for place, named, limits in parts(policy):
         limit = limits.metric
-        if not isinstance(limit, float) or not is_share(info) or limit == 0 or 1 < limit <= 100:
+        if not isinstance(limit, float) or not is_share(info) or limit == 0:
             continue
-        meant = f"; did you mean {100 * limit:g}?" if 0 < limit <= 1 else "."
+        # At least 0.9 points would hold always; at most 0.9 points is a limit.
+        slip = info.higher_is_better and 0 < limit <= 1
+        if 0 < limit <= 100 and not slip:
+            continue
+        meant = f"; did you mean {100 * limit:g}?" if slip else "."
         raise ChipdriftError(
             f"{spot_of(f'Policy {policy.name}', policy.text, (*place, 'metric'))}, {named}: metric "
             f"= {limit:g} is no limit for {info.name}, which is counted in points of 100{meant}"

@@ -21,13 +21,17 @@ Seen = dict[str, list[tuple[Scheme, Figures]]]
 
 @dataclass(frozen=True)
 class Confirmed:
-    """A chip's candidate as the confirming data see it, after ``looks`` candidates."""
+    """A chip's candidate as the confirming data see it, after ``looks`` candidates.
+
+    ``last``: it is the surest of what was left when these had missed.
+    """
 
     scheme: Scheme | None
     standing: Standing
     figures: Figures
     looks: int
     passed_over: tuple[tuple[str, float], ...] = ()
+    last: bool = False
 
 
 def confirm(

@@ -351,11 +351,7 @@ def _shared(found: Found, judge: Judge, confirmed: Mapping[str, Confirmed]) -> d
     They are found in different searches: what one chip needed may serve another, too.
     """
     desk, after = found.desk, dict(confirmed)
-    shipped = {
-        done.scheme.name: done.scheme
-        for done in confirmed.values()
-        if done.scheme is not None and done.standing in ("confirmed", "within")
-    }
+    shipped = _holding(confirmed)
     for side in found.sides:
         own, may = confirmed[side.chip.name], found.costs(side)
         if own.scheme is None or found.spent(side):
@@ -375,26 +371,44 @@ def _last_look(
 ) -> dict[str, Confirmed]:
     """The choices, where a chip on which all its looks missed has one more, at the surest.
 
-    Under a cap that is one of those that are shipped already, where no more may be.
+    Under a cap it is one of those that hold on other chips, where these are as many as may be.
     """
-    after = dict(confirmed)
-    for side in found.sides:
-        own = after[side.chip.name]
-        if own.scheme is None or own.standing != "missed":
+    after, budget = dict(confirmed), found.desk.budget
+    missed = [side for side in found.sides if after[side.chip.name].standing == "missed"]
+    if missed:
+        _share_finds(found, most)
+    for side in missed:
+        holding = _holding(after)
+        full = most is not None and len(holding) >= most
+        scheme = found.surest(side, set(holding) if full else None)
+        if scheme is None:
             continue
-        others = [done.scheme for name, done in after.items() if name != side.chip.name]
-        shipped = {scheme.name for scheme in others if scheme is not None}
-        may = None if most is None or len(shipped) < most else shipped
-        scheme = found.surest(side, may)
-        if scheme is not None:
-            found.desk.tell(f"{side.chip.name}: a last look, at {scheme.name}")
-            done = look(judge, found.desk.budget, side, scheme, found.seen)
-            if done is None:  # the nearest of all that were asked about
-                among = None if most is None else {own.scheme.name, scheme.name}
-                told = confirm(judge, found.desk.budget, [side], {}, found.seen, among)
-                done = told[side.chip.name]
-            after[side.chip.name] = done
-    return after
+        found.desk.tell(f"{side.chip.name}: a last look, at {scheme.name}")
+        done = look(judge, budget, side, scheme, found.seen)
+        if done is not None:
+            after[side.chip.name] = replace(done, last=True)
+        else:  # the nearest of all that were asked about
+            after |= confirm(judge, budget, [side], {}, found.seen)
+    shipped = {done.scheme.name for done in after.values() if done.scheme is not None}
+    if most is None or len(shipped) <= most:
+        return after
+    holding = _holding(after)
+    if not holding:
+        return dict(confirmed)
+    # The cap is full: what holds on none of its chips gives way.
+    rest = [side for side in missed if after[side.chip.name].standing == "missed"]
+    first = next(iter(holding.values()))
+    asked = {side.chip.name: first for side in rest}
+    return after | confirm(judge, budget, rest, asked, found.seen, set(holding))
+
+
+def _holding(confirmed: Mapping[str, Confirmed]) -> dict[str, Scheme]:
+    """What holds the budget on a chip that gets it."""
+    return {
+        done.scheme.name: done.scheme
+        for done in confirmed.values()
+        if done.scheme is not None and done.standing in ("confirmed", "within")
+    }
 
 
 def _go_on(found: Found, missed: Sequence[Side], confirmed: Mapping[str, Confirmed]) -> bool:

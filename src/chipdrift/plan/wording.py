@@ -74,6 +74,11 @@ def why(
     cheapest = "the cheapest that held on the choosing samples and holds on these"
     if not held:
         cheapest = "none held on the choosing samples; of those nearest to it, this holds on these"
+    elif done.last:
+        cheapest = (
+            "the surest of those that held on the choosing samples, asked last; cheaper ones may "
+            "be left that were not asked about"
+        )
     elif capped:
         cheapest = "of the variants that the cap leaves, the cheapest that holds the budget"
     elif done.looks > 1:
@@ -156,6 +161,12 @@ def cap_words(plan: Plan) -> str | None:
         return (
             f"At most {counted(plan.max_variants, 'variant')} ({count} used): under the cap "
             f"{', '.join(without)} gets none that holds the budget."
+        )
+    unknown = [choice.chip for choice in plan.choices if choice.standing in ("missed", "none")]
+    if unknown and not lost:
+        return (
+            f"At most {counted(plan.max_variants, 'variant')}: on {', '.join(unknown)} nothing "
+            "that was asked about holds the budget, so what the cap costs there is not known."
         )
     if not lost:
         return f"At most {counted(plan.max_variants, 'variant')}: the cap costs no chip anything."

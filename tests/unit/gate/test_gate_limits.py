@@ -93,6 +93,15 @@ def test_a_share_is_counted_in_points(case: Case) -> None:
         assert str(told.value).endswith(meant)
 
 
+def test_a_share_where_lower_is_better_may_be_below_a_point(case: Case) -> None:
+    run = measured(False, True, 0.02, 0.01, 0.03)
+    rule = '[[rule]]\nschemes = ["w8a8"]\nmetric = '
+    outcomes = [case.holds(run).one(f"{rule}{n}\n", "metric").outcome for n in (0.5, 1, 2, 3)]
+    assert outcomes == ["fail", "unproven", "unproven", "pass"]
+    with pytest.raises(ChipdriftError, match=r"is no limit for m"):
+        case.holds(run).gate(f"{rule}150\n")
+
+
 @pytest.mark.parametrize(("limit", "outcome"), [(2.9, "fail"), (3.0, "pass")])
 def test_drop_as_seen(limit: float, outcome: str, case: Case) -> None:
     policy = f'[default]\ndrop = {limit}\njudge = "value"\n'

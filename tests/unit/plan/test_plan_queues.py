@@ -313,6 +313,23 @@ def test_under_a_cap_the_last_look_is_at_what_is_shipped() -> None:
     assert len({name for name, _ in given(done).values()}) <= 2
 
 
+@pytest.mark.parametrize("most", [None, 1, 2])
+def test_the_last_look_may_move_all_chips_that_missed_under_a_cap(most: int | None) -> None:
+    losses = {(name, chip): lost for (name, _), lost in MISSED.items() for chip in "pq"}
+    losses |= {("sure", chip): 0.0 for chip in "pq"} | {("dear", chip): 0.0 for chip in "pq"}
+    done, _, _ = confirmed({"p": FIVE, "q": FIVE}, losses, most)
+    assert given(done) == {"p": ("sure", "within"), "q": ("sure", "within")}
+    assert all(one.last for one in done.values())
+
+
+def test_what_the_last_look_adds_takes_no_room_that_the_cap_has_not() -> None:
+    """p is saved by its last look; what q keeps, which missed there, gives way to p's."""
+    losses = {(name, chip): lost for (name, _), lost in MISSED.items() for chip in "pq"}
+    losses |= {("sure", "p"): 0.0, ("sure", "q"): 0.05, ("dear", "p"): 0.0, ("dear", "q"): 0.0}
+    done, _, _ = confirmed({"p": FIVE, "q": FIVE}, losses, 1)
+    assert given(done) == {"p": ("sure", "within"), "q": ("sure", "missed")}
+
+
 @pytest.mark.parametrize("most", [None, 1])
 def test_what_does_not_run_when_confirming_gives_way_and_is_no_look(most: int | None) -> None:
     losses = dict.fromkeys([(s, c) for s in "xyz" for c in "ab"], 0.0) | {("x", "b"): None}

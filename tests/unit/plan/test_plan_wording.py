@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -117,9 +118,10 @@ def test_a_cap_that_costs_a_chip_its_budget_is_not_said_to_cost_nothing() -> Non
     found = cap_words(plan(cheaper, gone, choice("c", "y", "confirmed"), max_variants=1))
     assert found is not None
     assert "a, b gets none that holds the budget" in found
-    never = choice("a", "y", "missed", alone=None, alone_cost=None)  # nor without the cap
+    never = choice("a", "y", "missed", alone=None, alone_cost=None)
     assert cap_words(plan(never, max_variants=1)) == (
-        "At most 1 variant: the cap costs no chip anything."
+        "At most 1 variant: on a nothing that was asked about holds the budget, so what the cap "
+        "costs there is not known."
     )
 
 
@@ -150,6 +152,8 @@ def test_what_did_not_hold_on_the_choosing_samples_is_not_said_to() -> None:
     entries = cast(Any, {"y": SimpleNamespace(words="all in 16 bits")})
     done = Confirmed(cast(Any, SimpleNamespace(name="y")), "within", Figures(), 1, ())
     assert "the cheapest that held on the choosing samples" in why(chip, entries, done)
+    last = why(chip, entries, replace(done, last=True), capped=True)
+    assert "the surest of those that held on the choosing samples, asked last; cheaper" in last
     found = why(chip, entries, done, held=False)
     assert "none held on the choosing samples; of those nearest to it, this holds" in found
     assert "cheapest" not in found
