@@ -144,7 +144,11 @@ def run_plan(
         seconds=round(time.monotonic() - started, 1),
         host=host(),
     )
+    earlier = _models_of(folder)
     _write(folder / PLAN_FILE, plan.model_dump_json(indent=1).encode())
+    for name in earlier - {Path(variant.file).name for variant in plan.variants}:
+        with contextlib.suppress(OSError):
+            (folder / "models" / name).unlink(missing_ok=True)
     return plan
 
 
@@ -468,11 +472,16 @@ def _chosen(found: Found, sides: Sequence[Side], most: int | None) -> dict[str, 
     return choose_variants(held, most, {side.chip.name: found.nearness(side) for side in sides})
 
 
-def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed]) -> dict[str, Path]:
-    """The model files of all variants, and of the safe one, under the plan's ``models``.
+def _models_of(folder: Path) -> set[str]:
+    """The files of the variants of the plan that is in the folder already."""
+    try:
+        return {Path(variant.file).name for variant in read_plan(folder).variants}
+    except RunError:
+        return set()
 
-    Those of an earlier plan in the folder that are no variants now are removed.
-    """
+
+def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed]) -> dict[str, Path]:
+    """The model files of all variants, and of the safe one, under the plan's ``models``."""
     schemes = [c.scheme for c in confirmed.values() if c.scheme is not None]
     files: dict[str, Path] = {}
     for scheme in (*schemes, judge.request.baseline):
@@ -481,11 +490,6 @@ def _copy_models(folder: Path, judge: Judge, confirmed: Mapping[str, Confirmed])
         place = folder / "models" / f"{scheme.name}.onnx"
         _write(place, judge.file(scheme).read_bytes())
         files[scheme.name] = place
-    if (folder / PLAN_FILE).is_file():
-        with contextlib.suppress(RunError, OSError):
-            earlier = {Path(variant.file).name for variant in read_plan(folder).variants}
-            for name in earlier - {place.name for place in files.values()}:
-                (folder / "models" / name).unlink(missing_ok=True)
     return files
 
 

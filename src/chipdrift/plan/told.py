@@ -71,7 +71,9 @@ class Found:
         without a look left has what they were asked about alone.
         """
         near, missed, seen = self.nearness(side), self.missed(side), self._names(side)
-        least = max((near[name] + _STEP_DB for name in missed), default=float("-inf"))
+        # Under a cap a chip may have been given what its own search has no figures of.
+        known = [near[name] for name in missed if name in near]
+        least = max(known, default=float("-inf")) + _STEP_DB
         out = missed | self.failed(side)
         scores, lost = self.group(side).scores, self._lost(side)
         return {
@@ -88,7 +90,7 @@ class Found:
         lost = [
             self.desk.excess(figures) - self.desk.excess(scores[scheme.name])
             for scheme, figures in self._seen(side)
-            if scheme.name in missed
+            if scheme.name in missed and scheme.name in scores
         ]
         return max(lost, default=0.0)
 

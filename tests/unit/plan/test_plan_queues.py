@@ -31,7 +31,8 @@ def found_for(chips: dict[str, Planted]) -> Found:
     """A finished search, one group for each chip."""
 
     def price(scheme: Any, side: Any) -> Any:
-        return SimpleNamespace(value=chips[side.chip.name][scheme.name][2])
+        # What a chip's group has no figures of costs something there, too.
+        return SimpleNamespace(value=chips[side.chip.name].get(scheme.name, (0, 0, 1.0))[2])
 
     right = Outputs(arrays={"y": np.eye(2)}, primary="y", labels=np.arange(2), extras={})
     judge = SimpleNamespace(metric=TOP1, every=(0, 1), baseline=lambda _: right)
@@ -330,6 +331,21 @@ def test_what_the_last_look_adds_takes_no_room_that_the_cap_has_not() -> None:
     assert given(done) == {"p": ("sure", "within"), "q": ("sure", "missed")}
 
 
+@pytest.mark.parametrize(("lost", "gets"), [(0.05, ("sure", "missed")), (None, (None, "none"))])
+def test_a_chip_may_be_given_what_its_own_search_knows_nothing_of(
+    lost: float | None, gets: tuple[str | None, str]
+) -> None:
+    """The cap is full of what the other chip needs."""
+    losses: dict[tuple[str, str], float | None] = {
+        (name, chip): one for (name, _), one in MISSED.items() for chip in "pq"
+    }
+    losses |= {("sure", "p"): 0.0, ("dear", "p"): 0.0, ("sure", "q"): lost}
+    own = {name: FIVE[name] for name in "abc"}
+    done, found, _ = confirmed({"p": FIVE, "q": own}, losses, 1)
+    assert given(done) == {"p": ("sure", "within"), "q": gets}
+    assert found.alone["q"] is None
+
+
 @pytest.mark.parametrize("most", [None, 1])
 def test_what_does_not_run_when_confirming_gives_way_and_is_no_look(most: int | None) -> None:
     losses = dict.fromkeys([(s, c) for s in "xyz" for c in "ab"], 0.0) | {("x", "b"): None}
@@ -456,7 +472,7 @@ def test_whatever_the_confirming_samples_say_the_cap_and_the_figures_hold(
             assert len(ran) <= LOOKS + 1 and len(asked) - len(ran) <= LOOKS + 1
             assert len(ran) <= LOOKS or all(lost > 0.01 for lost in list(ran.values())[:LOOKS])
             assert one.scheme is not None or not ran
-            assert ran or len(asked) in (len(names), LOOKS)
+            assert ran or len(asked) in (len(chips[chip]), LOOKS)
 
 
 def test_the_frontier_is_what_nothing_beats() -> None:
